@@ -1,0 +1,2 @@
+//! Load generator and side-by-side measurements.
+fn main() {}

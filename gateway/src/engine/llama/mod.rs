@@ -1,0 +1,1 @@
+//! The in-process engine: llama.cpp behind a scheduler thread. The only user of `llama_cpp_2`.

@@ -1,0 +1,3 @@
+//! The contract: what clients may rely on, as types. One file per resource; `document` finishes the OpenAPI page.
+
+pub mod message;

@@ -1,0 +1,2 @@
+//! The checks that `cargo xtask` runs.
+fn main() {}
