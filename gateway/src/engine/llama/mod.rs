@@ -1,1 +1,3 @@
 //! The in-process engine: llama.cpp behind a scheduler thread. The only user of `llama_cpp_2`.
+
+pub mod vocabulary;
