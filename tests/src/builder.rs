@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -15,12 +16,12 @@ pub struct Builder {
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
     model: PathBuf,
-    data: TempDir,
+    data: Arc<TempDir>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        let data = TempDir::new().expect("a temporary folder can be made");
+        let data = Arc::new(TempDir::new().expect("a temporary folder can be made"));
         Self { variables: Vec::new(), arguments: Vec::new(), model: model::path(), data }
     }
 }
@@ -71,6 +72,13 @@ impl Builder {
         self
     }
 
+    /// Uses the data folder of another gateway, which has ended.
+    #[must_use]
+    pub fn after(mut self, gateway: &Gateway) -> Self {
+        self.data = gateway.shared_data();
+        self
+    }
+
     /// The data folder the gateway will use, for tests that prepare it.
     pub fn data(&self) -> &Path {
         self.data.path()
@@ -86,8 +94,10 @@ impl Builder {
 
     /// Starts the gateway and returns once it is ready or has ended.
     pub async fn try_start(self) -> Result<Gateway, Failure> {
-        let log = self.data.path().join("test.log");
-        let output = std::fs::File::create(&log).expect("the log can be made");
+        let log = tempfile::NamedTempFile::new().expect("the log can be made");
+        // A gateway that ended leaves its address behind, which must not be taken for the new one's.
+        drop(std::fs::remove_file(self.data.path().join("gateway.addr")));
+        let output = log.reopen().expect("the log can be opened");
         let mut command = command();
         command
             .arg("serve")

@@ -1,12 +1,13 @@
 //! A running gateway process, ended when it goes out of scope.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::builder::Builder;
 use crate::eventually;
@@ -30,8 +31,8 @@ pub struct Failure {
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
-    data: TempDir,
-    log: PathBuf,
+    data: Arc<TempDir>,
+    log: NamedTempFile,
     http: Option<Http>,
     model: String,
     ended: bool,
@@ -48,7 +49,7 @@ impl Gateway {
         Self::builder().parallel(4).context(2048).start().await
     }
 
-    pub(crate) fn new(child: Child, data: TempDir, log: PathBuf) -> Self {
+    pub(crate) fn new(child: Child, data: Arc<TempDir>, log: NamedTempFile) -> Self {
         Self { child, data, log, http: None, model: String::new(), ended: false }
     }
 
@@ -99,9 +100,15 @@ impl Gateway {
         self.data.path()
     }
 
+    pub(crate) fn shared_data(&self) -> Arc<TempDir> {
+        Arc::clone(&self.data)
+    }
+
     /// Everything it wrote so far.
     pub fn log(&self) -> String {
-        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        std::fs::read(self.log.path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// How the process ended, if it has.
