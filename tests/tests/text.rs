@@ -152,7 +152,7 @@ async fn tokens_go_there_and_back() {
         assert_eq!(body["count"].as_u64(), tokens.as_array().map(|list| list.len() as u64), "{body}");
         let back =
             gateway.http().post("/v1/detokenize", &json!({"model": model, "tokens": tokens})).await.ok();
-        assert_eq!(back["text"], text);
+        assert_eq!(back["prompt"], text);
     }
     let chat =
         json!({"model": model, "messages": [{"role": "user", "content": "What is the capital of France?"}]});
