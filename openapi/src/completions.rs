@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{FinishReason, NumberMap, Stop, StreamOptions};
 use crate::usage::Usage;
 
 /// A text completion request. `null` means absent for every optional field; fields not named here are ignored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CompletionRequest {
     /// The model's name, as `GET /v1/models` lists it.
     pub model: String,
@@ -75,8 +76,8 @@ pub struct CompletionRequest {
 }
 
 /// A text, several, the tokens of one, or the tokens of several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string, an array of strings, an array of tokens or an array of token arrays")]
 pub enum PromptInput {
     /// One text.
     Text(String),
@@ -89,7 +90,7 @@ pub enum PromptInput {
 }
 
 /// A whole answer, and each event of a streamed one (`object`: `text_completion` in both).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Completion {
     /// `cmpl-…`.
     pub id: String,
@@ -109,7 +110,7 @@ pub struct Completion {
 }
 
 /// One completion, or what it gained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CompletionChoice {
     /// The text.
     pub text: String,
@@ -122,7 +123,7 @@ pub struct CompletionChoice {
 }
 
 /// Log-probabilities in the older format: lists of one length.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CompletionLogprobs {
     /// The tokens' texts; bytes that are no text are written `bytes:\x..`.
     pub tokens: Vec<String>,

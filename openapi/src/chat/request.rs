@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::message::{Message, ResponseFormat, Tool, ToolChoice};
 pub type NumberMap = BTreeMap<String, f64>;
 
 /// A chat completion request. `null` means absent for every optional field; fields not named here are ignored.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatRequest {
     /// The model's name, as `GET /v1/models` lists it.
     pub model: String,
@@ -127,7 +128,7 @@ pub struct ChatRequest {
 }
 
 /// What a stream carries besides the answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamOptions {
     /// A last chunk with the usage and no choices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,8 +139,8 @@ pub struct StreamOptions {
 }
 
 /// Strings that end an answer: one, or a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
 pub enum Stop {
     /// One string.
     One(String),

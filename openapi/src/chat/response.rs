@@ -1,12 +1,13 @@
 //! The answer of `POST /v1/chat/completions`: one object, or the chunks of a stream.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Role, ToolCall};
 use crate::usage::Usage;
 
 /// A whole answer (`object`: `chat.completion`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatCompletion {
     /// `chatcmpl-…`.
     pub id: String,
@@ -28,7 +29,7 @@ pub struct ChatCompletion {
 }
 
 /// One of an answer's choices.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatChoice {
     /// Position among the choices.
     pub index: u32,
@@ -41,7 +42,7 @@ pub struct ChatChoice {
 }
 
 /// The message of a choice.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatMessage {
     /// Always `assistant`.
     pub role: Role,
@@ -58,7 +59,7 @@ pub struct ChatMessage {
 }
 
 /// Why a choice ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended, or a stop string came.
@@ -70,7 +71,7 @@ pub enum FinishReason {
 }
 
 /// Log-probabilities of a choice.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatLogprobs {
     /// One entry a token.
     pub content: Option<Vec<TokenLogprobs>>,
@@ -79,7 +80,7 @@ pub struct ChatLogprobs {
 }
 
 /// A token's log-probability and its likeliest alternatives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenLogprobs {
     /// Its text; bytes that are no text are written `\x..`.
     pub token: String,
@@ -92,7 +93,7 @@ pub struct TokenLogprobs {
 }
 
 /// A token with its log-probability.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogprobToken {
     /// Its text; bytes that are no text are written `\x..`.
     pub token: String,
@@ -103,7 +104,7 @@ pub struct LogprobToken {
 }
 
 /// One event of a streamed answer (`object`: `chat.completion.chunk`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatChunk {
     /// The same in every chunk of a stream.
     pub id: String,
@@ -126,7 +127,7 @@ pub struct ChatChunk {
 }
 
 /// What one choice gained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatChunkChoice {
     /// Which choice.
     pub index: u32,
@@ -139,7 +140,7 @@ pub struct ChatChunkChoice {
 }
 
 /// A piece of a message.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatDelta {
     /// In a choice's first chunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +157,7 @@ pub struct ChatDelta {
 }
 
 /// A piece of a tool call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCallDelta {
     /// Position among the message's calls.
     pub index: u32,
@@ -171,7 +172,7 @@ pub struct ToolCallDelta {
 }
 
 /// A piece of a call's name and arguments.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FunctionDelta {
     /// In the call's first piece.
     #[serde(default, skip_serializing_if = "Option::is_none")]
