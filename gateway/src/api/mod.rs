@@ -1,0 +1,3 @@
+//! The operations, one file per resource: extract, steps, wrap.
+
+pub mod payload;
