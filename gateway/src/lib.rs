@@ -7,5 +7,10 @@
 //! 3 `accounting` · 4 `stream` · 5 `app` · 6 `api` · 7 `routes server` · 8 `lib main` (`cargo xtask layers`).
 
 pub mod api;
+pub mod app;
+pub mod auth;
 pub mod engine;
 pub mod error;
+pub mod routes;
+pub mod routing;
+pub mod shutdown;
