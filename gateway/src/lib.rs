@@ -8,6 +8,11 @@
 
 pub mod accounting;
 pub mod api;
+pub mod app;
+pub mod auth;
 pub mod engine;
 pub mod error;
+pub mod routes;
+pub mod routing;
+pub mod shutdown;
 pub mod stream;

@@ -25,7 +25,10 @@ pub struct EmbeddingsRequest {
 
 /// One text, several, one list of tokens, or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string, an array of strings, an array of tokens or an array of those")]
+#[serde(
+    untagged,
+    expecting = "expected a string, an array of strings, an array of tokens or an array of those"
+)]
 pub enum Input {
     /// One text.
     Text(String),

@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn a_prompt_too_long_names_both_counts_and_openai_s_code() {
-        let error = ApiError::from(EngineError::ContextLength { prompt: 5000, output: Some(100), window: 4096 });
+        let error =
+            ApiError::from(EngineError::ContextLength { prompt: 5000, output: Some(100), window: 4096 });
         let body = error.envelope().error;
         assert_eq!(body.code.as_deref(), Some("context_length_exceeded"));
         assert!(body.message.contains("4096") && body.message.contains("5000"), "{}", body.message);

@@ -1,7 +1,7 @@
 //! The one error of the HTTP surface, and its one table to status, type and code.
 
-pub mod rescue;
 pub mod request_id;
+pub mod rescue;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -62,9 +62,12 @@ impl ErrorKind {
         let invalid = "invalid_request_error";
         match self {
             Self::InvalidRequest => row(StatusCode::BAD_REQUEST, invalid, None, "invalid_request"),
-            Self::Authentication => {
-                row(StatusCode::UNAUTHORIZED, "authentication_error", Some("invalid_api_key"), "authentication")
-            }
+            Self::Authentication => row(
+                StatusCode::UNAUTHORIZED,
+                "authentication_error",
+                Some("invalid_api_key"),
+                "authentication",
+            ),
             Self::Permission => row(StatusCode::FORBIDDEN, "permission_error", None, "permission"),
             Self::NotFound => row(StatusCode::NOT_FOUND, "not_found_error", None, "not_found"),
             Self::MethodNotAllowed => {
@@ -119,7 +122,10 @@ impl ApiError {
 
     /// Our fault; what it was goes to the log only.
     pub fn server() -> Self {
-        Self::new(ErrorKind::Server, "the server failed to answer this request; try again, or report its request id")
+        Self::new(
+            ErrorKind::Server,
+            "the server failed to answer this request; try again, or report its request id",
+        )
     }
 
     /// Names the request's field.

@@ -75,8 +75,11 @@ fn translate(error: Error, method: &Method, path: &str) -> ApiError {
         return known.clone();
     }
     if error.is::<NotFoundError>() {
-        let message =
-            format!("unknown request URL: {} {}; see /docs for what exists", shorten(method.as_str()), shorten(path));
+        let message = format!(
+            "unknown request URL: {} {}; see /docs for what exists",
+            shorten(method.as_str()),
+            shorten(path)
+        );
         return ApiError::new(ErrorKind::NotFound, message).with_code("unknown_url");
     }
     if let Some(refused) = error.downcast_ref::<ParseParamError>() {
@@ -89,7 +92,10 @@ fn translate(error: Error, method: &Method, path: &str) -> ApiError {
         return ApiError::invalid(shorten(&error.to_string()));
     }
     if error.is::<ContentTypeError>() {
-        return ApiError::new(ErrorKind::UnsupportedMediaType, "send the body as content-type: application/json");
+        return ApiError::new(
+            ErrorKind::UnsupportedMediaType,
+            "send the body as content-type: application/json",
+        );
     }
     if let Some(ReadBodyError::PayloadTooLarge) = error.downcast_ref::<ReadBodyError>() {
         return ApiError::new(ErrorKind::PayloadTooLarge, "the request body is too long");

@@ -18,7 +18,8 @@ async fn an_error_becomes_the_envelope_with_all_four_fields() {
 
 #[test]
 fn waiting_times_are_rounded_up() {
-    let error = ApiError::new(ErrorKind::RateLimit, "slow down").with_retry_after(Duration::from_millis(1001));
+    let error =
+        ApiError::new(ErrorKind::RateLimit, "slow down").with_retry_after(Duration::from_millis(1001));
     let response = error.response();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.header("retry-after"), Some("2"));

@@ -1,5 +1,7 @@
 //! Bodies in and out: JSON parsed and written by serde, documented by its derived schema; JSON or server-sent events.
 
+mod bounded;
+
 use std::io;
 use std::marker::PhantomData;
 
@@ -7,12 +9,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, RequestBody, Response, Result};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::registry::{
+    MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
+};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::bounded::{BodyTooLong, bound_body};
 use crate::error::rescue::shorten;
 use crate::error::{ApiError, ErrorKind};
 
@@ -22,14 +27,6 @@ const EVENTS: &str = "text/event-stream";
 /// A JSON body, in either direction.
 #[derive(Debug, Clone)]
 pub struct SerdeJson<T>(pub T);
-
-/// The body was longer than is read. The limiting body fails with it.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the request body is longer than {limit} bytes")]
-pub struct BodyTooLong {
-    /// The most that is read.
-    pub limit: usize,
-}
 
 impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for SerdeJson<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -46,7 +43,11 @@ impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for SerdeJson
         Some(MetaRequest { description: None, content: vec![media_type::<T>(JSON)], required: true })
     }
 
-    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> Result<Self> {
         check_content_type(request.content_type())?;
         let bytes = read(body.take()?).await?;
         Ok(Self(parse(&bytes)?))
@@ -80,7 +81,8 @@ fn refuse_read(error: io::Error) -> ApiError {
         return ApiError::new(ErrorKind::PayloadTooLarge, too_long.to_string());
     }
     if error.kind() == io::ErrorKind::TimedOut {
-        return ApiError::new(ErrorKind::RequestTimeout, "the request body came too slowly").with_cause(error);
+        return ApiError::new(ErrorKind::RequestTimeout, "the request body came too slowly")
+            .with_cause(error);
     }
     ApiError::invalid("the request body ended early").with_cause(error)
 }
@@ -92,12 +94,23 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ApiError::invalid(format!("the request body is not UTF-8: {error}")))?;
-    serde_json::from_str(text).map_err(|error| explain::<T>(text, &error))
+    match serde_json::from_str(text) {
+        Err(error) if error.to_string().starts_with("duplicate field") => parse_last_wins(text),
+        parsed => parsed.map_err(|error| explain::<T>(text, &error)),
+    }
+}
+
+/// Of a field that is there twice the last one counts, as in JavaScript and Python.
+fn parse_last_wins<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| explain::<T>(text, &error))?;
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| explain::<T>(&text, &error))
 }
 
 fn explain<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> ApiError {
     if !error.is_data() {
-        return ApiError::invalid(format!("the request body is not valid JSON: {error}")).with_code("invalid_json");
+        return ApiError::invalid(format!("the request body is not valid JSON: {error}"))
+            .with_code("invalid_json");
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let Err(located) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
