@@ -1,3 +1,4 @@
 //! The in-process engine: llama.cpp behind a scheduler thread. The only user of `llama_cpp_2`.
 
+pub mod output;
 pub mod vocabulary;
