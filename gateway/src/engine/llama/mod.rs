@@ -1,3 +1,5 @@
 //! The in-process engine: llama.cpp behind a scheduler thread. The only user of `llama_cpp_2`.
 
+pub mod queue;
+pub mod sampler;
 pub mod vocabulary;
