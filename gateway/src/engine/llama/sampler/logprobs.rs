@@ -1,6 +1,6 @@
 //! Log-probabilities under the model: before penalties, bias, masks, temperature and truncation.
 
-use super::select::{index_of, logit_of};
+use super::key::{index_of, logit_of};
 use super::{WORKSPACE, Workspace};
 
 /// What OpenAI's API reports for a token too unlikely to tell; JSON has no minus infinity.

@@ -77,6 +77,14 @@ impl Law {
         exp((logit - self.peak) * self.scale)
     }
 
+    /// The logit that lies so many nats below the peak once divided by the temperature.
+    pub(super) fn threshold(self, nats: f64) -> f32 {
+        #[expect(clippy::cast_possible_truncation, reason = "a threshold may round")]
+        let threshold = (f64::from(self.peak) - nats / f64::from(self.scale)) as f32;
+        // Not minus infinity, which what is ruled out would reach.
+        threshold.max(f32::MIN)
+    }
+
     /// The weight of a block, of those logits that reach the threshold.
     #[inline]
     pub(super) fn weight_above(self, block: &[f32], threshold: f32) -> f32 {

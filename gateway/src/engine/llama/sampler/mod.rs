@@ -18,6 +18,7 @@
 //! The logits are read in place: blocks in which penalties or bias change something are copied ([`view`]), and a
 //! mask that allows few tokens makes a short list. Scratch memory is one per thread, not one per sequence.
 
+mod key;
 mod logprobs;
 mod math;
 mod penalty;
@@ -132,7 +133,7 @@ impl Sampler {
             return if scan.peak > 0.0 { scan.first_peak(view) } else { None };
         }
         let law = Law { peak: scan.peak, scale };
-        let floor = scan.peak + self.temperature * self.min_p.min(1.0).ln();
+        let floor = (scan.peak + self.temperature * self.min_p.min(1.0).ln()).max(f32::MIN);
         let unit = random::unit(self.seed, self.position);
         if truncates_by_rank {
             candidates.top(view, scan, self.top_k);
@@ -145,11 +146,18 @@ impl Sampler {
                 // The likeliest token alone is the nucleus: the common case of a model that is sure.
                 return scan.first_peak(view);
             }
-            candidates.nucleus(view, scan, law, self.top_p);
+            if let Some(last) = candidates.nucleus(view, scan, law, self.top_p) {
+                let last = if self.min_p > 0.0 { last.min(key::last_at(floor)) } else { last };
+                scan.weights_to(view, law, last);
+                return scan.draw(view, law, unit);
+            }
         } else if floor_only {
-            candidates.gather(view, scan, floor.max(f32::MIN));
+            if !candidates.gather_few(view, scan, floor) {
+                scan.weights_to(view, law, key::last_at(floor));
+                return scan.draw(view, law, unit);
+            }
         } else {
-            return scan.draw(view, scale, unit);
+            return scan.draw(view, law, unit);
         }
         if self.min_p > 0.0 {
             candidates.keep_above(floor);

@@ -51,7 +51,7 @@ pub(super) struct Past {
 fn penalized(sampling: &Sampling, past: &Past, id: u32, logit: f32) -> f32 {
     let mut changed = logit;
     let recent = past.answer.iter().rev().chain(past.prompt.iter().rev()).take(64);
-    if sampling.repeat_penalty != 1.0 && recent.into_iter().any(|&seen| seen == id) {
+    if recent.into_iter().any(|&seen| seen == id) {
         changed = if logit > 0.0 { logit / sampling.repeat_penalty } else { logit * sampling.repeat_penalty };
     }
     let count = past.answer.iter().filter(|&&seen| seen == id).count();

@@ -1,5 +1,6 @@
 //! Truncation: which tokens remain, found by thresholds and partial selection instead of sorting the vocabulary.
 
+use super::key::{LAST, index_of, key, last_at, logit_of};
 use super::math::{BLOCK, Law, count_above};
 use super::scan::Scan;
 use super::view::View;
@@ -7,34 +8,11 @@ use super::view::View;
 /// Logits looked at together for one that reaches a threshold.
 const ROW: usize = 32;
 
-/// A set no larger than this is sorted; a larger one is halved first.
+/// A set no larger than this is sorted; a larger one is cut first.
 const SORTED: usize = 64;
 
-/// A candidate as one number: likelier tokens are smaller, and of equally likely ones the lower index.
-fn key(logit: f32, index: u32) -> u64 {
-    // Adding zero makes the two zeros one.
-    let bits = (logit + 0.0).to_bits();
-    let ascending = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    (u64::from(!ascending) << 32) | u64::from(index)
-}
-
-/// The logit of a key.
-#[inline]
-pub(super) fn logit_of(key: u64) -> f32 {
-    let ascending = !((key >> 32) as u32);
-    f32::from_bits(if ascending >> 31 == 1 { ascending & !(1 << 31) } else { !ascending })
-}
-
-/// The index of a key.
-pub(super) fn index_of(key: u64) -> u32 {
-    let [a, b, c, d, ..] = key.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
-}
-
-/// The last key that a logit at the threshold can have.
-fn last_key_at(threshold: f32) -> u64 {
-    key(threshold, u32::MAX)
-}
+/// Where more candidates than this remain, drawing from the blocks costs less than listing them.
+const MANY: usize = 2048;
 
 /// Reusable memory for candidates.
 #[derive(Debug, Default)]
@@ -56,6 +34,15 @@ impl Candidates {
                 self.gather_block(block, first, threshold);
             }
         }
+    }
+
+    /// Collects all logits that reach the threshold, unless they are too many.
+    pub(super) fn gather_few(&mut self, view: &View<'_>, scan: &Scan, threshold: f32) -> bool {
+        let few = scan.count_above(view, threshold) <= MANY;
+        if few {
+            self.gather(view, scan, threshold);
+        }
+        few
     }
 
     fn gather_block(&mut self, block: &[f32], first: u32, threshold: f32) {
@@ -85,36 +72,43 @@ impl Candidates {
         self.keys.retain(|&key| key <= last);
     }
 
-    /// Collects the nucleus: the likeliest tokens that together have the share `mass` of the scan's total.
-    pub(super) fn nucleus(&mut self, view: &View<'_>, scan: &Scan, law: Law, mass: f32) {
+    /// Finds the nucleus: the likeliest tokens that together have the share `mass` of the scan's total.
+    ///
+    /// Collects it if it is small; otherwise returns the last key that belongs to it.
+    pub(super) fn nucleus(&mut self, view: &View<'_>, scan: &Scan, law: Law, mass: f32) -> Option<u64> {
         let need = f64::from(mass) * scan.total;
-        // Below this all tokens together weigh less than what the nucleus leaves out, so it cannot reach there.
-        let most = f64::from(law.scale).recip() * (view.len() as f64 / (scan.total - need)).ln();
         for nats in [4.0, 9.0] {
-            let depth = nats / f64::from(law.scale);
-            if depth < most && self.holds(view, scan, law, (depth, need)) {
-                return self.keep_mass(law, need);
+            if !self.gather_few(view, scan, law.threshold(nats)) {
+                break;
+            }
+            if weight(&self.keys, law) >= need {
+                self.keep_mass(law, need);
+                return None;
             }
         }
-        if !self.holds(view, scan, law, (most * 1.01, need)) {
-            self.gather(view, scan, f32::MIN);
+        // Below this all tokens together weigh less than what the nucleus leaves out: its end lies above.
+        let deepest = (view.len() as f64 / (scan.total - need)).ln() * 1.01;
+        let (above, below) = scan.bracket(view, law, (need, deepest), MANY / 4);
+        self.gather(view, scan, below);
+        self.keys.retain(|&key| logit_of(key) < above.threshold);
+        if self.keys.is_empty() {
+            // Sums in another order round differently: `above` held enough already.
+            return Some(last_at(above.threshold));
         }
-        self.keep_mass(law, need);
-    }
-
-    fn holds(&mut self, view: &View<'_>, scan: &Scan, law: Law, (depth, need): (f64, f64)) -> bool {
-        #[expect(clippy::cast_possible_truncation, reason = "a threshold may round, and to infinity too")]
-        let threshold = (f64::from(scan.peak) - depth) as f32;
-        self.gather(view, scan, threshold.max(f32::MIN));
-        weight(&self.keys, law) >= need
+        Some(self.cutoff(law, need, above.weight))
     }
 
     /// Keeps the likeliest of the candidates that together weigh at least `need`; at least one.
     pub(super) fn keep_mass(&mut self, law: Law, need: f64) {
+        let last = self.cutoff(law, need, 0.0);
+        self.keys.retain(|&key| key <= last);
+    }
+
+    /// The key at which the candidates, likeliest first, bring what is `held` already to what is needed.
+    fn cutoff(&mut self, law: Law, need: f64, mut held: f64) -> u64 {
         self.work.clear();
         self.work.extend_from_slice(&self.keys);
         let mut rest = self.work.as_mut_slice();
-        let mut held = 0.0;
         while rest.len() > SORTED {
             // Weight gathers at the top: cutting off a quarter mostly cuts off enough.
             let cut = rest.len() / 4;
@@ -133,14 +127,12 @@ impl Candidates {
             held += f64::from(law.weight(logit_of(key)));
             held >= need
         });
-        if let Some(last) = reached.or(rest.last().copied()) {
-            self.keys.retain(|&key| key <= last);
-        }
+        reached.or(rest.last().copied()).unwrap_or(LAST)
     }
 
     /// Keeps the candidates whose logit reaches the threshold.
     pub(super) fn keep_above(&mut self, threshold: f32) {
-        let last = last_key_at(threshold);
+        let last = last_at(threshold);
         self.keys.retain(|&key| key <= last);
     }
 

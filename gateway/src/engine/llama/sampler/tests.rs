@@ -221,6 +221,28 @@ fn logprobs_are_numbers_whatever_the_logits() {
     assert_eq!(token_logprobs(&[f32::NEG_INFINITY; 3], 0, 20).1, vec![]);
 }
 
+#[test]
+fn a_nucleus_ends_within_equal_tokens_and_however_large_it_is() {
+    let equal = vec![2.5_f32; 5_001];
+    let half = Sampling { top_p: 0.5, ..base() };
+    assert_eq!(kept(&mut Sampler::new(&half, 1), &equal, None), (0..2_501).collect::<Vec<u32>>());
+    let flat = logits(20_000, 4, 0.1);
+    let most = Sampling { top_p: 0.9, min_p: 0.5, ..base() };
+    for (sampling, count) in [(half, 20_000), (most, 20_000), (Sampling { min_p: 0.4, ..base() }, 20_000)] {
+        let expected = distribution(&sampling, &flat, None, &Past::default());
+        let kept = kept(&mut Sampler::new(&sampling, 1), &flat, None);
+        assert!(kept.len().abs_diff(expected.len()) <= 2, "{} {}", kept.len(), expected.len());
+        let found = draws(&sampling, &flat, None, count);
+        let mut ids: Vec<u32> = expected.iter().map(|&(id, _)| id).collect();
+        ids.sort_unstable();
+        assert!(found.keys().filter(|id| ids.binary_search(id).is_err()).count() <= 1);
+        // Drawn from all over the set, not from its front only.
+        let mean = found.iter().map(|(id, n)| f64::from(*id) * *n as f64).sum::<f64>() / count as f64;
+        let middle: f64 = expected.iter().map(|&(id, probability)| f64::from(id) * probability).sum();
+        assert!((mean - middle).abs() < 250.0, "{mean} {middle}");
+    }
+}
+
 prop_compose! {
     fn settings()(
         temperature in prop_oneof![Just(0.0_f32), 0.2_f32..2.0],
@@ -255,8 +277,16 @@ fn kept(sampler: &mut Sampler, logits: &[f32], mask: Option<&[u32]>) -> Vec<u32>
         let view = source.view(logits, mask, &sampler.adjustments);
         let drawn = sampler.choose(&view, scan, candidates).map(|index| view.token(index));
         let mut kept: Vec<u32> =
-            candidates.sorted().iter().map(|&key| view.token(select::index_of(key))).collect();
-        if kept.is_empty() {
+            candidates.sorted().iter().map(|&key| view.token(key::index_of(key))).collect();
+        if scan.last != key::LAST {
+            // Too many to list: all up to a key.
+            let all = view
+                .blocks()
+                .flatten()
+                .zip(0..)
+                .filter(|&(&logit, index)| key::key(logit, index) <= scan.last);
+            kept = all.filter(|(logit, _)| logit.is_finite()).map(|(_, index)| view.token(index)).collect();
+        } else if kept.is_empty() {
             // The likeliest alone, taken without looking for candidates.
             kept.extend(drawn);
         }
