@@ -10,6 +10,7 @@ pub mod accounting;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod routes;

@@ -1,7 +1,10 @@
 //! A complete HTTP answer and what tests ask of it.
 
-use reqwest::header::HeaderMap;
+use http::HeaderMap;
+use http_body_util::BodyExt;
 use serde_json::Value;
+
+use crate::http::{Broken, Opened};
 
 /// A complete HTTP answer.
 #[derive(Debug, Clone)]
@@ -15,11 +18,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let body = response.bytes().await?.to_vec();
-        Ok(Self { status, headers, body })
+    pub(crate) async fn read(opened: Opened) -> Result<Self, Broken> {
+        // The connection must live until the body is read.
+        let Opened { response, connection: _connection } = opened;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes().to_vec();
+        Ok(Self { status: head.status.as_u16(), headers: head.headers, body })
     }
 
     /// The body as text.

@@ -1,10 +1,9 @@
 //! Server-sent events as they come over the wire, checked strictly.
 
-use std::pin::Pin;
-
-use futures_util::{Stream, StreamExt};
+use http_body_util::BodyExt;
 use serde_json::Value;
 
+use crate::http::Opened;
 use crate::patience::patiently;
 
 /// One event of a stream.
@@ -19,27 +18,21 @@ pub enum Frame {
 }
 
 /// An open event stream. Dropping it closes the connection.
+#[derive(Debug)]
 pub struct EventStream {
     /// Its `content-type`, `x-request-id` and the others.
-    pub headers: reqwest::header::HeaderMap,
-    bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Vec<u8>>> + Send>>,
+    pub headers: http::HeaderMap,
+    opened: Opened,
     buffer: Vec<u8>,
 }
 
-impl std::fmt::Debug for EventStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventStream").field("headers", &self.headers).finish_non_exhaustive()
-    }
-}
-
 impl EventStream {
-    pub(crate) fn new(response: reqwest::Response) -> Self {
-        let headers = response.headers().clone();
+    pub(crate) fn new(opened: Opened) -> Self {
+        let headers = opened.response.headers().clone();
         let kind = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
         assert!(kind.starts_with("text/event-stream"), "a stream of type {kind:?}");
         assert!(headers.contains_key("x-request-id"), "a stream without x-request-id");
-        let bytes = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec()));
-        Self { headers, bytes: Box::pin(bytes), buffer: Vec::new() }
+        Self { headers, opened, buffer: Vec::new() }
     }
 
     /// The next event, or nothing after the end of the stream; panics if the connection breaks.
@@ -48,8 +41,8 @@ impl EventStream {
             if let Some(frame) = take_frame(&mut self.buffer) {
                 return Some(frame);
             }
-            match patiently("the next event", self.bytes.next()).await {
-                Some(Ok(bytes)) => self.buffer.extend(bytes),
+            match patiently("the next event", self.opened.response.body_mut().frame()).await {
+                Some(Ok(frame)) => self.buffer.extend(frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => panic!("the stream broke: {error}"),
                 None => {
                     assert!(self.buffer.is_empty(), "half an event at the end: {:?}", self.buffer);

@@ -84,16 +84,16 @@ async fn what_is_not_http_is_refused_and_forgotten() {
 #[tokio::test]
 async fn too_many_or_too_long_headers_are_refused() {
     let gateway = Gateway::builder().parallel(1).context(256).start().await;
-    let mut many = gateway.http().request(reqwest::Method::GET, "/v1/models");
+    let mut many = gateway.http().request(http::Method::GET, "/v1/models");
     for number in 0..300 {
-        many = many.header(format!("x-number-{number}"), "1");
+        many = many.header(&format!("x-number-{number}"), "1");
     }
-    assert_eq!(tests::http::send(many).await.status, 431);
+    assert_eq!(many.send().await.status, 431);
     let long =
-        gateway.http().request(reqwest::Method::GET, "/v1/models").header("x-long", "a".repeat(200 << 10));
+        gateway.http().request(http::Method::GET, "/v1/models").header("x-long", "a".repeat(200 << 10));
     // Cut in the middle of the head, or answered: never served.
-    if let Ok(response) = long.send().await {
-        assert_eq!(response.status().as_u16(), 431);
+    if let Ok(opened) = long.open().await {
+        assert_eq!(opened.response.status().as_u16(), 431);
     }
     gateway.http().get("/v1/models").await.ok();
 }

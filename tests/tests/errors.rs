@@ -2,14 +2,13 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 use tests::Gateway;
-use tests::http::send;
 
 /// Routes that need the key, by the document the gateway serves.
 async fn guarded(gateway: &Gateway) -> Vec<(Method, String)> {
-    let document = send(gateway.http().anonymous(Method::GET, "/openapi.json")).await.ok();
+    let document = gateway.http().anonymous(Method::GET, "/openapi.json").send().await.ok();
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for method in item.as_object().expect("operations").keys() {
@@ -35,7 +34,7 @@ async fn no_operation_is_open_without_the_key() {
             if method == Method::POST {
                 request = request.header("content-type", "application/json").body("{}");
             }
-            let error = send(request).await.refused(401, "authentication_error");
+            let error = request.send().await.refused(401, "authentication_error");
             assert!(!error["message"].as_str().expect("a message").contains("sk-wrong"), "{error}");
         }
     }
@@ -45,7 +44,7 @@ async fn no_operation_is_open_without_the_key() {
 async fn health_and_documents_are_open() {
     let gateway = Gateway::start().await;
     for path in ["/healthz", "/readyz", "/openapi.json", "/docs"] {
-        let answer = send(gateway.http().anonymous(Method::GET, path)).await;
+        let answer = gateway.http().anonymous(Method::GET, path).send().await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
 }
@@ -62,7 +61,7 @@ async fn unknown_routes_and_methods_have_the_envelope() {
         (Method::POST, "/v1/models"),
         (Method::PUT, "/healthz"),
     ] {
-        let answer = send(gateway.http().request(method, path)).await;
+        let answer = gateway.http().request(method, path).send().await;
         answer.refused(405, "invalid_request_error");
         assert!(!answer.header("allow").is_empty(), "405 tells what is allowed");
     }
@@ -107,7 +106,7 @@ async fn bodies_that_are_not_json_are_refused_on_every_route() {
         }
         let plain =
             gateway.http().request(method.clone(), &path).header("content-type", "text/plain").body("{}");
-        send(plain).await.refused(415, "invalid_request_error");
+        plain.send().await.refused(415, "invalid_request_error");
     }
 }
 
@@ -119,10 +118,9 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
     let body = request.to_string();
     let path = "/v1/chat/completions";
     gateway.http().post_bytes(path, body.clone()).await.refused(413, "invalid_request_error");
-    let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
-        body.into_bytes().chunks(64 << 10).map(|piece| Ok(piece.to_vec())).collect();
-    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
-    gateway.http().post_bytes(path, chunked).await.refused(413, "invalid_request_error");
+    let pieces = body.into_bytes().chunks(64 << 10).map(<[u8]>::to_vec).collect();
+    let chunked = gateway.http().json(path).chunks(pieces);
+    chunked.send().await.refused(413, "invalid_request_error");
     gateway.http().chat(&gateway.ask("Hi")).await;
 }
 
