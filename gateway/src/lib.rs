@@ -8,4 +8,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod model_store;
+pub mod server;
 pub mod shutdown;
+pub mod telemetry;

@@ -140,7 +140,12 @@ impl Config {
     fn validate(&self, layers: &sources::Layers) -> Result<(), ConfigError> {
         let in_section = |section: &str, invalid: Invalid| {
             let key = format!("{section}.{}", invalid.key);
-            ConfigError::Value { source_of: layers.source(&key), key, message: invalid.message }
+            // What is missing from an entry of the file is missing there.
+            let source_of = match layers.source(&key) {
+                Source::Default if section.starts_with("models.") => layers.source("models"),
+                source => source,
+            };
+            ConfigError::Value { source_of, key, message: invalid.message }
         };
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
