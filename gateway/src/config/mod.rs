@@ -35,7 +35,10 @@ pub struct Config {
     pub server: ServerConfig,
     /// What is logged, and how it looks.
     pub log: LogConfig,
-    /// The models; none means the default model of the data folder.
+    /// What models have in common; it has no path.
+    #[serde(rename = "model")]
+    pub model_defaults: ModelConfig,
+    /// The models; none means the default model of the data folder, run by `model_defaults`.
     pub models: Vec<ModelConfig>,
 }
 
@@ -45,6 +48,7 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             server: ServerConfig::default(),
             log: LogConfig::default(),
+            model_defaults: ModelConfig::default(),
             models: Vec::new(),
         }
     }
@@ -149,6 +153,10 @@ impl Config {
         };
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
+        if self.models.is_empty() {
+            let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };
+            default.validate().map_err(|invalid| in_section("model", invalid))?;
+        }
         for (index, model) in self.models.iter().enumerate() {
             let section = format!("models.{index}");
             model.validate().map_err(|invalid| in_section(&section, invalid))?;

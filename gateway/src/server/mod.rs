@@ -11,6 +11,7 @@ mod connection;
 mod guarded;
 mod listener;
 mod paced;
+mod switch;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use self::connection::Connections;
 pub use self::listener::Listener;
 use self::listener::{Peer, Socket};
+pub use self::switch::Switch;
 pub use crate::config::ServerConfig as ServerSettings;
 use crate::shutdown::Lifecycle;
 
