@@ -1,7 +1,12 @@
 //! The operations, one file per resource: extract, steps, wrap.
 
+pub mod chat;
+pub mod completions;
 pub mod docs;
 pub mod embeddings;
+pub(crate) mod generation;
+#[cfg(test)]
+pub(crate) mod harness;
 pub mod health;
 pub mod models;
 pub mod payload;

@@ -13,6 +13,8 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
 use self::allowed::Paths;
+use crate::api::chat::ChatApi;
+use crate::api::completions::CompletionsApi;
 use crate::api::docs;
 use crate::api::embeddings::EmbeddingsApi;
 use crate::api::health::HealthApi;
@@ -23,11 +25,13 @@ use crate::app::App;
 use crate::error::rescue::Rescue;
 
 /// Every operation, in the order of the document.
-type Operations = (EmbeddingsApi, ModelsApi, TokensApi, HealthApi);
+type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, HealthApi);
 
 fn operations(app: &Arc<App>) -> Operations {
     let app = || Arc::clone(app);
     (
+        ChatApi::new(app()),
+        CompletionsApi::new(app()),
         EmbeddingsApi { app: app() },
         ModelsApi { app: app() },
         TokensApi { app: app() },
