@@ -15,26 +15,30 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use self::allowed::Paths;
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
+use crate::accounting::{Books, LogLedger};
 use crate::api::docs;
 use crate::api::embeddings::EmbeddingsApi;
 use crate::api::health::HealthApi;
 use crate::api::models::ModelsApi;
 use crate::api::payload::bound_body;
+use crate::api::predict::PredictApi;
 use crate::api::tokens::TokensApi;
 use crate::app::App;
 use crate::error::rescue::Rescue;
 
 /// Every operation, in the order of the document.
-type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, HealthApi);
+type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi, HealthApi);
 
 fn operations(app: &Arc<App>) -> Operations {
+    let books = || Books::new(Arc::new(LogLedger));
     let app = || Arc::clone(app);
     (
-        ChatApi::new(app()),
-        CompletionsApi::new(app()),
-        EmbeddingsApi { app: app() },
+        ChatApi::with_books(app(), books()),
+        CompletionsApi::with_books(app(), books()),
+        EmbeddingsApi { app: app(), books: books() },
         ModelsApi { app: app() },
         TokensApi { app: app() },
+        PredictApi { app: app(), books: books() },
         HealthApi { app: app() },
     )
 }

@@ -26,11 +26,41 @@ fn refused(param: &str, fields: Value) {
 #[test]
 fn null_is_absent_and_unknown_fields_are_ignored() {
     let nulls = [
-        "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "stop", "seed",
-        "logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "response_format", "tools",
-        "tool_choice", "parallel_tool_calls", "user", "metadata", "top_k", "min_p", "repeat_penalty", "truncation",
-        "conversation", "store", "service_tier", "verbosity", "modalities", "prediction", "reasoning_effort", "audio",
-        "web_search_options", "functions", "function_call",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "n",
+        "stop",
+        "seed",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "frequency_penalty",
+        "presence_penalty",
+        "response_format",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "user",
+        "metadata",
+        "top_k",
+        "min_p",
+        "repeat_penalty",
+        "truncation",
+        "conversation",
+        "store",
+        "service_tier",
+        "verbosity",
+        "modalities",
+        "prediction",
+        "reasoning_effort",
+        "audio",
+        "web_search_options",
+        "functions",
+        "function_call",
     ];
     for name in nulls {
         accepted(json!({ name: null }));
@@ -64,7 +94,8 @@ fn numbers_have_openai_s_ranges() {
 #[test]
 fn a_refusal_says_what_openai_says() {
     let error = check(json!({"temperature": 3})).expect_err("refused").envelope().error;
-    let message = "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.";
+    let message =
+        "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.";
     assert_eq!((error.message.as_str(), error.code.as_deref()), (message, Some("decimal_above_max_value")));
 }
 
@@ -121,7 +152,8 @@ fn stop_strings_and_biases() {
 
 #[test]
 fn answer_formats() {
-    let schema = |json_schema: Value| json!({"response_format": {"type": "json_schema", "json_schema": json_schema}});
+    let schema =
+        |json_schema: Value| json!({"response_format": {"type": "json_schema", "json_schema": json_schema}});
     accepted(schema(json!({"name": "a", "schema": {"type": "object"}, "strict": true})));
     refused("response_format.json_schema.schema", schema(json!({"name": "a"})));
     refused("response_format.json_schema.schema", schema(json!({"name": "a", "schema": "x"})));
@@ -166,7 +198,10 @@ fn messages_are_named_by_their_place() {
     refused("messages[0].role", messages(json!([{"role": "function", "content": "x", "name": "f"}])));
     refused("messages[0].role", messages(json!([{"role": "wizard", "content": "x"}])));
     refused("messages[0].tool_call_id", messages(json!([{"role": "tool", "content": "x"}])));
-    refused("messages[0].tool_calls", messages(json!([{"role": "user", "content": "x", "tool_calls": [call]}])));
+    refused(
+        "messages[0].tool_calls",
+        messages(json!([{"role": "user", "content": "x", "tool_calls": [call]}])),
+    );
     let image = json!([{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:"}}]);
     refused("messages[0].content[1].type", messages(json!([{"role": "user", "content": image}])));
 }
@@ -201,7 +236,8 @@ proptest! {
         number in prop_oneof![any::<f64>().prop_map(|x| json!(x)), any::<i64>().prop_map(|x| json!(x))],
     ) {
         if let Err(error) = check(json!({ name: number })) {
-            prop_assert_eq!(error.envelope().error.param.as_deref(), Some(name));
+            let param = error.envelope().error.param;
+            prop_assert_eq!(param.as_deref(), Some(name));
         }
     }
 }
