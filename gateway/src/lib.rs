@@ -6,6 +6,14 @@
 //! A module imports only from lower ranks: 0 `config error shutdown` · 1 `auth engine telemetry` · 2 `routing` ·
 //! 3 `accounting` · 4 `stream` · 5 `app` · 6 `api` · 7 `routes server` · 8 `lib main` (`cargo xtask layers`).
 
+pub mod accounting;
+pub mod api;
+pub mod app;
+pub mod auth;
 pub mod config;
 pub mod engine;
+pub mod error;
+pub mod routes;
+pub mod routing;
 pub mod shutdown;
+pub mod stream;

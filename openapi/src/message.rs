@@ -1,10 +1,11 @@
 //! Chat messages, tools and answer formats: the parts that chat completions and the engine share.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Who speaks in a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions above the user's.
@@ -22,8 +23,8 @@ pub enum Role {
 }
 
 /// Message content: a string, or parts of which the text ones are understood.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or an array of content parts")]
 pub enum Content {
     /// Plain text.
     Text(String),
@@ -32,7 +33,7 @@ pub enum Content {
 }
 
 /// One part of a message's content.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
     /// Text.
@@ -63,7 +64,7 @@ pub enum Part {
 }
 
 /// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -88,7 +89,7 @@ pub struct Message {
 }
 
 /// A finished tool call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
     /// `call_…`.
     pub id: String,
@@ -100,7 +101,7 @@ pub struct ToolCall {
 }
 
 /// Name and arguments of a call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
@@ -109,7 +110,7 @@ pub struct FunctionCall {
 }
 
 /// A tool that the model may call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// Only `function` is supported.
     #[serde(rename = "type")]
@@ -119,7 +120,7 @@ pub struct Tool {
 }
 
 /// A function's name, purpose and parameter schema.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FunctionDefinition {
     /// 1–64 of `a-zA-Z0-9_-`.
     pub name: String,
@@ -135,8 +136,8 @@ pub struct FunctionDefinition {
 }
 
 /// Whether and which tool must be called.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected `none`, `auto`, `required` or an object that names a function")]
 pub enum ToolChoice {
     /// `none`, `auto` or `required`.
     Mode(ToolMode),
@@ -145,7 +146,7 @@ pub enum ToolChoice {
 }
 
 /// The three modes of `tool_choice`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ToolMode {
     /// Never call.
@@ -157,7 +158,7 @@ pub enum ToolMode {
 }
 
 /// `{"type": "function", "function": {"name": …}}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedToolChoice {
     /// Always `function`.
     #[serde(rename = "type")]
@@ -167,14 +168,14 @@ pub struct NamedToolChoice {
 }
 
 /// A function named.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FunctionName {
     /// Its name.
     pub name: String,
 }
 
 /// The shape that the answer must have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ResponseFormat {
     /// Free text.
@@ -189,7 +190,7 @@ pub enum ResponseFormat {
 }
 
 /// The schema of a `json_schema` answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JsonSchemaFormat {
     /// A name for the schema.
     pub name: String,

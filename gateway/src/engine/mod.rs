@@ -10,6 +10,7 @@
 //!
 //! Dropping a [`Generation`] is the one way to cancel it, wherever it is: queued, in prefill or decoding.
 
+pub mod failure;
 pub mod llama;
 pub mod scripted;
 

@@ -1,0 +1,70 @@
+//! A request is settled exactly once, whichever way it ends.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Books, Ledger, Outcome, Record};
+use crate::engine::{Delta, Event, FinishReason, TokenCount, Usage};
+use crate::error::{ApiError, ErrorKind};
+
+#[derive(Default)]
+struct Collected(Mutex<Vec<Record>>);
+
+impl Ledger for Collected {
+    fn settle(&self, record: &Record) {
+        self.0.lock().push(record.clone());
+    }
+}
+
+fn books() -> (Books, Arc<Collected>) {
+    let ledger = Arc::new(Collected::default());
+    (Books::new(Arc::clone(&ledger) as Arc<dyn Ledger>), ledger)
+}
+
+fn delta(tokens: u32) -> Event {
+    Event::Delta(Delta { choice: 0, tokens, part: None, logprobs: Vec::new() })
+}
+
+#[test]
+fn a_whole_answer_is_completed_with_the_engine_s_usage() {
+    let (books, ledger) = books();
+    let mut settlement = books.open("req_1", "create");
+    settlement.routed("m");
+    settlement.prompt(TokenCount::Exact(5));
+    settlement.observe(&delta(2));
+    settlement.observe(&Event::Finished { choice: 0, reason: FinishReason::Length });
+    settlement.observe(&Event::Done(Usage { prompt_tokens: 5, completion_tokens: 3, ..Usage::default() }));
+    drop(settlement);
+    let records = ledger.0.lock();
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].outcome, records[0].finish_label()), (Outcome::Completed, "length"));
+    assert_eq!((records[0].usage.completion_tokens, &*records[0].model), (3, "m"));
+    assert!(records[0].first_token.is_some());
+}
+
+#[test]
+fn a_dropped_request_is_cancelled_with_what_was_seen_of_it() {
+    let (books, ledger) = books();
+    let mut settlement = books.open("req_1", "create");
+    settlement.prompt(TokenCount::Estimate(5));
+    settlement.observe(&delta(2));
+    settlement.observe(&delta(1));
+    drop(settlement);
+    let records = ledger.0.lock();
+    assert_eq!((records[0].outcome, records[0].finish_label()), (Outcome::Cancelled, "cancelled"));
+    assert_eq!((records[0].usage.prompt_tokens, records[0].usage.completion_tokens), (5, 3));
+}
+
+#[test]
+fn a_refusal_takes_the_error_s_status_and_the_first_end_counts() {
+    let (books, ledger) = books();
+    let mut settlement = books.open("req_1", "create");
+    let refused: Result<(), _> = settlement.note(Err(ApiError::new(ErrorKind::NotFound, "no such model")));
+    assert!(refused.is_err());
+    settlement.fail(&ApiError::server());
+    drop(settlement);
+    let records = ledger.0.lock();
+    assert_eq!((records[0].status, records[0].outcome, records[0].reason), (404, Outcome::Failed, Some("not_found")));
+    assert_eq!(&*records[0].model, "other");
+}

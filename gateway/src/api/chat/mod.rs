@@ -1,0 +1,77 @@
+//! `POST /v1/chat/completions`.
+
+mod messages;
+mod request;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use std::sync::Arc;
+
+use openapi::chat::{ChatChunk, ChatCompletion, ChatRequest};
+use poem::Request;
+use poem_openapi::OpenApi;
+
+pub use request::{ChatPlan, parse};
+
+use crate::accounting::{Books, LogLedger};
+use crate::api::payload::{Events, JsonOrEvents, SerdeJson};
+use crate::api::{Tag, generation, start_for};
+use crate::app::App;
+use crate::auth::{Authorized, permission};
+use crate::error::ApiError;
+use crate::stream::chat::{ChatWire, fold};
+use crate::stream::{Frames, Watched};
+
+const ROUTE: &str = "create_chat_completion";
+
+/// The chat completions resource.
+#[derive(Debug)]
+pub struct ChatApi {
+    app: Arc<App>,
+    books: Books,
+}
+
+impl ChatApi {
+    /// The resource, whose requests are settled in the log.
+    pub fn new(app: Arc<App>) -> Self {
+        Self::with_books(app, Books::new(Arc::new(LogLedger)))
+    }
+
+    /// The resource, whose requests are settled in these books.
+    pub fn with_books(app: Arc<App>, books: Books) -> Self {
+        Self { app, books }
+    }
+}
+
+#[OpenApi(tag = "Tag::Chat")]
+impl ChatApi {
+    /// Answer a conversation
+    ///
+    /// As one object, or with `stream` as server-sent events while it is made.
+    #[oai(path = "/v1/chat/completions", method = "post", operation_id = "create_chat_completion")]
+    async fn create(
+        &self,
+        caller: Authorized<permission::Chat>,
+        http: &Request,
+        body: SerdeJson<ChatRequest>,
+    ) -> Result<JsonOrEvents<ChatCompletion, ChatChunk>, ApiError> {
+        let mut settlement = self.books.open(generation::request_id(http), ROUTE);
+        let plan = settlement.note(ChatPlan::check(body.0))?;
+        let engine = generation::route(&self.app, &plan.model, &mut settlement)?;
+        let start = start_for(&caller);
+        let ChatPlan { request, stream, shape, service_tier, .. } = plan;
+        let events = generation::begin(&self.app, &*engine, vec![request], start, settlement).await?;
+        let head = generation::head("chatcmpl", &*engine, service_tier);
+        if stream {
+            return Ok(JsonOrEvents::Events(self.stream(events, ChatWire::new(&head, shape))));
+        }
+        Ok(JsonOrEvents::Json(SerdeJson(fold(head, shape, events).await?)))
+    }
+}
+
+impl ChatApi {
+    fn stream(&self, events: Watched, wire: ChatWire) -> Events<ChatChunk> {
+        Events::new(Frames::new(events, wire, self.app.limits.keep_alive))
+    }
+}

@@ -1,0 +1,105 @@
+//! `POST /v1/embeddings`: texts as vectors.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openapi::embeddings::{
+    Embedding, EmbeddingObject, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, EncodingFormat,
+    Input, Vector,
+};
+use openapi::models::ListObject;
+use poem_openapi::OpenApi;
+
+use crate::api::payload::SerdeJson;
+use crate::api::{Tag, start_for};
+use crate::app::App;
+use crate::auth::{Authorized, permission};
+use crate::engine::{EmbeddingInput, EmbeddingRequest, ModelCard};
+use crate::error::ApiError;
+
+/// The most inputs of one request, as OpenAI has it.
+const MOST_INPUTS: usize = 2048;
+
+/// The embeddings resource.
+pub struct EmbeddingsApi {
+    /// The shared parts.
+    pub app: Arc<App>,
+}
+
+#[OpenApi(tag = "Tag::Embeddings")]
+impl EmbeddingsApi {
+    /// Embed texts
+    #[oai(path = "/v1/embeddings", method = "post", operation_id = "create_embeddings")]
+    async fn create(
+        &self,
+        caller: Authorized<permission::Embeddings>,
+        request: SerdeJson<EmbeddingsRequest>,
+    ) -> Result<SerdeJson<EmbeddingsResponse>, ApiError> {
+        let SerdeJson(request) = request;
+        let engine = self.app.catalog.resolve(&request.model)?;
+        check_dimensions(request.dimensions, engine.card())?;
+        let inputs = inputs(request.input)?;
+        let embeddings = engine.embed(EmbeddingRequest { inputs, start: start_for(&caller) }).await?;
+        let format = request.encoding_format.unwrap_or_default();
+        let entry = |(index, vector)| Embedding {
+            object: EmbeddingObject::Embedding,
+            index,
+            embedding: encode(vector, format),
+        };
+        let tokens = embeddings.prompt_tokens;
+        Ok(SerdeJson(EmbeddingsResponse {
+            object: ListObject::List,
+            data: (0..).zip(embeddings.vectors).map(entry).collect(),
+            model: engine.card().id.clone(),
+            usage: EmbeddingsUsage { prompt_tokens: tokens, total_tokens: tokens },
+        }))
+    }
+}
+
+/// Shortening a vector only makes sense for models trained for it.
+fn check_dimensions(asked: Option<u32>, card: &ModelCard) -> Result<(), ApiError> {
+    match (asked, card.embedding_dimensions) {
+        (Some(asked), Some(own)) if asked != own => Err(ApiError::invalid(format!(
+            "embeddings of this model have {own} dimensions and cannot be shortened; leave `dimensions` out"
+        ))
+        .with_param("dimensions")),
+        _ => Ok(()),
+    }
+}
+
+fn inputs(input: Input) -> Result<Vec<EmbeddingInput>, ApiError> {
+    let inputs: Vec<_> = match input {
+        Input::Text(text) => vec![EmbeddingInput::Text(text)],
+        Input::Texts(texts) => texts.into_iter().map(EmbeddingInput::Text).collect(),
+        Input::Tokens(tokens) => vec![EmbeddingInput::Tokens(tokens)],
+        Input::TokenLists(lists) => lists.into_iter().map(EmbeddingInput::Tokens).collect(),
+    };
+    if inputs.is_empty() || inputs.iter().any(is_empty) {
+        return Err(
+            ApiError::invalid("`input` must not be empty, nor hold an empty text").with_param("input")
+        );
+    }
+    if inputs.len() > MOST_INPUTS {
+        let message = format!("`input` has {} entries; send at most {MOST_INPUTS} at once", inputs.len());
+        return Err(ApiError::invalid(message).with_param("input"));
+    }
+    Ok(inputs)
+}
+
+fn is_empty(input: &EmbeddingInput) -> bool {
+    match input {
+        EmbeddingInput::Text(text) => text.is_empty(),
+        EmbeddingInput::Tokens(tokens) => tokens.is_empty(),
+    }
+}
+
+fn encode(vector: Vec<f32>, format: EncodingFormat) -> Vector {
+    match format {
+        EncodingFormat::Float => Vector::Float(vector),
+        EncodingFormat::Base64 => {
+            let bytes: Vec<u8> = vector.into_iter().flat_map(f32::to_le_bytes).collect();
+            Vector::Base64(STANDARD.encode(bytes))
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Checks of single request fields, with OpenAI's ranges, codes and wording.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use crate::error::ApiError;
+use crate::error::rescue::shorten;
+
+/// A field has a value that cannot be honoured.
+pub(crate) fn invalid(param: &str, problem: impl Display) -> ApiError {
+    let message = format!("Invalid '{param}': {problem}");
+    ApiError::invalid(shorten(&message)).with_param(param.to_owned()).with_code("invalid_value")
+}
+
+/// A field is given that cannot be honoured at all.
+pub(crate) fn unsupported(param: &str, advice: impl Display) -> ApiError {
+    let message = format!("Unsupported parameter: '{param}' {advice}");
+    ApiError::invalid(shorten(&message)).with_param(param.to_owned()).with_code("unsupported_parameter")
+}
+
+/// A field has a value that others honour.
+pub(crate) fn unsupported_value(param: &str, advice: impl Display) -> ApiError {
+    let message = format!("Unsupported value: '{param}' {advice}");
+    ApiError::invalid(shorten(&message)).with_param(param.to_owned()).with_code("unsupported_value")
+}
+
+/// A field that must be there is not.
+pub(crate) fn missing(param: &str) -> ApiError {
+    ApiError::invalid(format!("Missing required parameter: '{param}'."))
+        .with_param(param.to_owned())
+        .with_code("missing_required_parameter")
+}
+
+/// Refuses a field that is given.
+pub(crate) fn refuse<T>(param: &str, value: Option<&T>, advice: &str) -> Result<(), ApiError> {
+    match value {
+        Some(_) => Err(unsupported(param, advice)),
+        None => Ok(()),
+    }
+}
+
+/// A whole number within a range, as `u32`.
+pub(crate) fn integer(
+    param: &str,
+    value: Option<i64>,
+    range: RangeInclusive<u32>,
+) -> Result<Option<u32>, ApiError> {
+    let Some(value) = value else { return Ok(None) };
+    let (least, most) = (*range.start(), *range.end());
+    if value > i64::from(most) {
+        let problem = format!(
+            "integer above maximum value. Expected a value <= {most}, but got {value} instead."
+        );
+        return Err(invalid(param, problem).with_code("integer_above_max_value"));
+    }
+    match u32::try_from(value) {
+        Ok(value) if value >= least => Ok(Some(value)),
+        _ => {
+            let problem = format!(
+                "integer below minimum value. Expected a value >= {least}, but got {value} instead."
+            );
+            Err(invalid(param, problem).with_code("integer_below_min_value"))
+        }
+    }
+}
+
+/// A number within a range, as `f32`.
+pub(crate) fn decimal(
+    param: &str,
+    value: Option<f64>,
+    range: RangeInclusive<f64>,
+) -> Result<Option<f32>, ApiError> {
+    let Some(value) = value else { return Ok(None) };
+    let (least, most) = (*range.start(), *range.end());
+    if value > most {
+        let problem = format!("decimal above maximum value. Expected a value <= {most}, but got {value} instead.");
+        return Err(invalid(param, problem).with_code("decimal_above_max_value"));
+    }
+    // Written so that NaN is refused too.
+    if !(value >= least) {
+        let problem = format!("decimal below minimum value. Expected a value >= {least}, but got {value} instead.");
+        return Err(invalid(param, problem).with_code("decimal_below_min_value"));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the ranges above are far within f32's")]
+    Ok(Some(value as f32))
+}
+
+/// A list of at most so many entries.
+pub(crate) fn at_most(param: &str, length: usize, most: usize) -> Result<(), ApiError> {
+    if length <= most {
+        return Ok(());
+    }
+    let problem = format!("array too long. Expected an array with maximum length {most}, but got one with length {length} instead.");
+    Err(invalid(param, problem).with_code("array_above_max_length"))
+}
+
+/// A name of 1–64 of `a-zA-Z0-9_-`.
+pub(crate) fn name(param: &str, name: &str) -> Result<(), ApiError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(invalid(param, "string does not match pattern. Expected 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'."))
+}

@@ -1,0 +1,95 @@
+//! From a checked request to a running generation: the steps that chat and text completions share.
+
+pub(crate) mod fields;
+pub(crate) mod sampling;
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use poem::Request;
+use rand::RngExt as _;
+use sha2::{Digest, Sha256};
+
+use crate::accounting::Settlement;
+use crate::app::App;
+use crate::engine::{Engine, GenerationRequest, Start};
+use crate::error::request_id::RequestId;
+use crate::error::{ApiError, ErrorKind};
+use crate::stream::{Head, Watched, merge};
+
+/// Another replica, or this one restarted, may be there.
+const RETRY_AFTER_DRAINING: Duration = Duration::from_secs(1);
+
+/// The request's id, as the access log has it.
+pub(crate) fn request_id(request: &Request) -> Arc<str> {
+    request.data::<RequestId>().map_or_else(|| RequestId::generate().as_str().into(), |id| id.as_str().into())
+}
+
+/// The engine that serves the model, as long as new work is taken.
+pub(crate) fn route(
+    app: &App,
+    model: &str,
+    settlement: &mut Settlement,
+) -> Result<Arc<dyn Engine>, ApiError> {
+    let engine = settlement.note(app.catalog.resolve(model))?;
+    settlement.routed(&engine.card().id);
+    if app.lifecycle.is_draining() {
+        let draining = ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
+            .with_code("shutting_down")
+            .with_retry_after(RETRY_AFTER_DRAINING);
+        return settlement.note(Err(draining));
+    }
+    Ok(engine)
+}
+
+/// Prepares every prompt, then queues them all: a request whose last prompt is too long starts nothing.
+pub(crate) async fn begin(
+    app: &App,
+    engine: &dyn Engine,
+    requests: Vec<GenerationRequest>,
+    start: Start,
+    mut settlement: Settlement,
+) -> Result<Watched, ApiError> {
+    let choices = requests.first().map_or(1, |request| request.choices);
+    let mut prepared = Vec::with_capacity(requests.len());
+    for request in requests {
+        let ready = settlement.note(engine.prepare(request).await.map_err(ApiError::from))?;
+        settlement.prompt(ready.prompt_tokens());
+        prepared.push(ready);
+    }
+    let mut generations = Vec::with_capacity(prepared.len());
+    for ready in prepared {
+        // Dropped on an error, the generations before it are cancelled.
+        generations.push(settlement.note(ready.start(start.clone()).await.map_err(ApiError::from))?);
+    }
+    Ok(Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token()))
+}
+
+/// What every chunk of the answer begins with.
+pub(crate) fn head(prefix: &str, engine: &dyn Engine, service_tier: Option<String>) -> Head {
+    let number: u128 = rand::rng().random();
+    let card = engine.card();
+    Head {
+        id: format!("{prefix}-{number:032x}"),
+        created: unix_seconds(),
+        model: card.id.clone(),
+        fingerprint: fingerprint(&card.id, card.context_window),
+        service_tier,
+    }
+}
+
+/// The same for the same program, model and window: what must not change for a seed to give the same answer.
+fn fingerprint(model: &str, window: u32) -> String {
+    let digest = Sha256::new()
+        .chain_update(env!("CARGO_PKG_VERSION"))
+        .chain_update(model)
+        .chain_update(window.to_le_bytes())
+        .finalize();
+    let short = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("fp_{:010x}", short >> 24)
+}
+
+#[expect(clippy::disallowed_methods, reason = "an answer's date is the one thing here that is the wall clock's")]
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

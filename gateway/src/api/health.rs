@@ -1,0 +1,48 @@
+//! `GET /healthz` and `/readyz`: for those who send the traffic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openapi::health::{Health, HealthStatus};
+use poem_openapi::OpenApi;
+
+use crate::api::Tag;
+use crate::api::payload::SerdeJson;
+use crate::app::App;
+use crate::error::{ApiError, ErrorKind};
+
+/// Models load in about a second.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The health resource. Its operations alone, and the documentation, need no credential.
+pub struct HealthApi {
+    /// The shared parts.
+    pub app: Arc<App>,
+}
+
+#[OpenApi(tag = "Tag::Health")]
+impl HealthApi {
+    /// Is the process alive?
+    #[oai(path = "/healthz", method = "get", operation_id = "healthz")]
+    async fn alive(&self) -> Result<SerdeJson<Health>, ApiError> {
+        Ok(SerdeJson(Health { status: HealthStatus::Ok }))
+    }
+
+    /// May it be sent traffic?
+    ///
+    /// 503 while a model loads, and from the moment it is told to end.
+    #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
+    async fn ready(&self) -> Result<SerdeJson<Health>, ApiError> {
+        if self.app.lifecycle.is_draining() {
+            return Err(unready("the gateway is shutting down", "draining"));
+        }
+        if !self.app.catalog.is_ready() {
+            return Err(unready("a model is not ready", "model_not_ready"));
+        }
+        Ok(SerdeJson(Health { status: HealthStatus::Ok }))
+    }
+}
+
+fn unready(message: &'static str, code: &'static str) -> ApiError {
+    ApiError::new(ErrorKind::Overloaded, message).with_code(code).with_retry_after(LOOK_AGAIN)
+}

@@ -1,0 +1,42 @@
+//! The operations, one file per resource: extract, steps, wrap.
+
+pub mod chat;
+pub mod completions;
+pub mod docs;
+pub mod embeddings;
+pub(crate) mod generation;
+pub mod health;
+pub mod models;
+pub mod payload;
+pub mod tokens;
+
+use std::sync::Arc;
+
+use poem_openapi::Tags;
+
+use crate::auth::Principal;
+use crate::engine::Start;
+
+/// Groups of operations in the document.
+#[derive(Debug, Clone, Copy, Tags)]
+pub enum Tag {
+    /// Conversations with a model.
+    Chat,
+    /// Text that a model goes on from.
+    Completions,
+    /// Texts as vectors.
+    Embeddings,
+    /// What models there are.
+    Models,
+    /// A model's tokens.
+    Tokens,
+    /// The smallest possible call.
+    Predict,
+    /// Whether the gateway lives and may be sent traffic. No credential needed.
+    Health,
+}
+
+/// Whom a generation is for.
+pub fn start_for(caller: &Principal) -> Start {
+    Start { tenant: Arc::clone(&caller.subject), priority: 0 }
+}

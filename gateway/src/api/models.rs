@@ -1,0 +1,58 @@
+//! `GET /v1/models`: what models there are.
+
+use std::sync::Arc;
+
+use openapi::models::{ListObject, Model, ModelList, ModelObject};
+use poem_openapi::OpenApi;
+use poem_openapi::param::Path;
+
+use crate::api::Tag;
+use crate::api::payload::SerdeJson;
+use crate::app::App;
+use crate::auth::{Authorized, permission};
+use crate::engine::ModelCard;
+use crate::error::ApiError;
+
+/// The models resource.
+pub struct ModelsApi {
+    /// The shared parts.
+    pub app: Arc<App>,
+}
+
+#[OpenApi(tag = "Tag::Models")]
+impl ModelsApi {
+    /// List the models
+    ///
+    /// The names that requests may use.
+    #[oai(path = "/v1/models", method = "get", operation_id = "list_models")]
+    async fn list(
+        &self,
+        _caller: Authorized<permission::ModelsRead>,
+    ) -> Result<SerdeJson<ModelList>, ApiError> {
+        let data = self.app.catalog.engines().iter().map(|engine| describe(engine.card())).collect();
+        Ok(SerdeJson(ModelList { object: ListObject::List, data }))
+    }
+
+    /// Describe one model
+    #[oai(path = "/v1/models/:model", method = "get", operation_id = "retrieve_model")]
+    async fn retrieve(
+        &self,
+        _caller: Authorized<permission::ModelsRead>,
+        /// The model's name.
+        model: Path<String>,
+    ) -> Result<SerdeJson<Model>, ApiError> {
+        let engine = self.app.catalog.resolve(&model.0)?;
+        Ok(SerdeJson(describe(engine.card())))
+    }
+}
+
+fn describe(card: &ModelCard) -> Model {
+    Model {
+        id: card.id.clone(),
+        object: ModelObject::Model,
+        created: card.created,
+        owned_by: card.owned_by.clone(),
+        context_window: card.context_window,
+        embedding_dimensions: card.embedding_dimensions,
+    }
+}

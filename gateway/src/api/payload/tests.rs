@@ -1,0 +1,1 @@
+//! What clients see of a body that cannot be parsed.

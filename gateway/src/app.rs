@@ -1,0 +1,35 @@
+//! The parts that every operation shares, built once. No logic.
+
+use std::time::Duration;
+
+use crate::auth::AdminKey;
+use crate::routing::Catalog;
+use crate::shutdown::Lifecycle;
+
+/// The shared parts.
+#[derive(Debug)]
+pub struct App {
+    /// Which engine serves a model.
+    pub catalog: Catalog,
+    /// The one credential.
+    pub admin_key: AdminKey,
+    /// Whether the process is about to end.
+    pub lifecycle: Lifecycle,
+    /// Bounds of requests and answers.
+    pub limits: HttpLimits,
+}
+
+/// Bounds of requests and answers.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// The longest request body.
+    pub max_body_bytes: usize,
+    /// How often a stream with nothing to say sends a comment.
+    pub keep_alive: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { max_body_bytes: 4 << 20, keep_alive: Duration::from_secs(15) }
+    }
+}

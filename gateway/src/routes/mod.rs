@@ -1,0 +1,91 @@
+//! The one table of routes, and the document of it.
+
+mod allowed;
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use poem::endpoint::{BoxEndpoint, DynEndpoint, ToDynEndpoint};
+use poem::http::Method;
+use poem::{EndpointExt, IntoEndpoint, Response, Route};
+use poem_openapi::registry::{MetaApi, Registry};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+
+use self::allowed::Paths;
+use crate::api::chat::ChatApi;
+use crate::api::completions::CompletionsApi;
+use crate::api::docs;
+use crate::api::embeddings::EmbeddingsApi;
+use crate::api::health::HealthApi;
+use crate::api::models::ModelsApi;
+use crate::api::payload::bound_body;
+use crate::api::tokens::TokensApi;
+use crate::app::App;
+use crate::error::rescue::Rescue;
+
+/// Every operation, in the order of the document.
+type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, HealthApi);
+
+fn operations(app: &Arc<App>) -> Operations {
+    let app = || Arc::clone(app);
+    (
+        ChatApi::new(app()),
+        CompletionsApi::new(app()),
+        EmbeddingsApi { app: app() },
+        ModelsApi { app: app() },
+        TokensApi { app: app() },
+        HealthApi { app: app() },
+    )
+}
+
+/// The whole surface: never fails, answers every request with its request id.
+pub fn routes(app: Arc<App>) -> Arc<dyn DynEndpoint<Output = Response>> {
+    let (key, limit) = (app.admin_key, app.limits.max_body_bytes);
+    let service = describe(operations(&app));
+    let document = document();
+    let page = docs::finish_page(&service.swagger_ui_html(), &service.spec(), &document);
+    let routes = docs::add(Route::new().nest("/", service), document, page);
+    let bounded = routes.before(move |mut request| async move {
+        bound_body(&mut request, limit);
+        // What extractors need; operations have the app as a field.
+        request.set_data(key);
+        Ok(request)
+    });
+    let paths = Paths::new(&Operations::meta(), &docs::PATHS);
+    let allowed = Box::new(move |path: &str| paths.methods(path));
+    Arc::new(ToDynEndpoint(Rescue::new(bounded.into_endpoint(), allowed)))
+}
+
+/// The finished OpenAPI document.
+pub fn document() -> String {
+    let unfinished = describe(Described::<Operations>(PhantomData)).spec();
+    // What poem-openapi writes always parses: it is serialized from a tree.
+    let value = serde_json::from_str(&unfinished).unwrap_or_default();
+    let finished = openapi::document::finish(value);
+    format!("{finished:#}\n")
+}
+
+fn describe<T: OpenApi>(operations: T) -> OpenApiService<T, ()> {
+    OpenApiService::new(operations, "Sluice", env!("CARGO_PKG_VERSION"))
+        .summary("An OpenAI-compatible streaming gateway with the model inside it")
+        .license(LicenseObject::new("Apache-2.0").identifier("Apache-2.0"))
+}
+
+/// Operations without an app behind them: enough for the document.
+struct Described<T>(PhantomData<fn() -> T>);
+
+impl<T: OpenApi> OpenApi for Described<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
+#[cfg(test)]
+mod tests;

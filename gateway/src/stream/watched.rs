@@ -1,0 +1,75 @@
+//! A generation whose every end is settled: complete, failed, past the shutdown deadline, or dropped by the client.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::accounting::Settlement;
+use crate::engine::{EngineError, Event, Generation};
+use crate::error::{ApiError, ErrorKind};
+
+/// Another replica, or this one restarted, may be there.
+const RETRY_AFTER_SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// The events of a generation, with errors as clients see them. Ends after [`Event::Done`] or one error.
+pub struct Watched {
+    /// Gone once the stream has ended, so that the engine is free at once and not when the response is dropped.
+    running: Option<Running>,
+}
+
+struct Running {
+    generation: Generation,
+    settlement: Settlement,
+    killed: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Watched {
+    /// Watches a generation until its end, or until `killed` is cancelled.
+    pub fn new(generation: Generation, settlement: Settlement, killed: CancellationToken) -> Self {
+        let killed = Box::pin(killed.cancelled_owned());
+        Self { running: Some(Running { generation, settlement, killed }) }
+    }
+}
+
+impl Running {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, ApiError>> {
+        if self.killed.as_mut().poll(context).is_ready() {
+            let error = ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
+                .with_code("shutting_down")
+                .with_retry_after(RETRY_AFTER_SHUTDOWN);
+            return Poll::Ready(Err(error));
+        }
+        self.generation.events.as_mut().poll_next(context).map(|next| match next {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(EngineError::Failed("the stream ended without its usage".to_owned()).into()),
+        })
+    }
+}
+
+impl Stream for Watched {
+    type Item = Result<Event, ApiError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(running) = &mut self.running else { return Poll::Ready(None) };
+        let next = std::task::ready!(running.poll(context));
+        match &next {
+            Ok(event) => running.settlement.observe(event),
+            Err(error) => running.settlement.fail(error),
+        }
+        if matches!(next, Ok(Event::Done(_)) | Err(_)) {
+            self.running = None;
+        }
+        Poll::Ready(Some(next))
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched").field("running", &self.running.is_some()).finish()
+    }
+}
