@@ -3,10 +3,12 @@
 use super::math::{BLOCK, Law};
 use super::view::View;
 
-/// As many as a byte can tell apart, so that every bin found is one there is.
 const BINS: usize = 256;
 
-/// Equal steps down from the peak; the last bin holds all that lies deeper.
+/// The bin of all that lies deeper; a mask too, so that every bin found is one there is.
+const LAST: u32 = 255;
+
+/// Equal steps down from the peak, each around its multiple of the width; the last bin holds all that lies deeper.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Histogram {
     law: Law,
@@ -27,34 +29,39 @@ impl Histogram {
 
     /// The bin of a logit; never rises with it.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at both ends")]
-    pub(super) fn bin(self, logit: f32) -> u8 {
-        ((self.law.peak - logit) * self.bins_per_unit) as u8
+    pub(super) fn bin(self, logit: f32) -> u32 {
+        /// 2²³: adding it leaves the nearest integer in the low bits of the sum.
+        const ROUND: f32 = 8_388_608.0;
+        let bin = (self.law.peak - logit) * self.bins_per_unit;
+        let bounded = if bin < LAST as f32 { bin } else { LAST as f32 };
+        (bounded + ROUND).to_bits() & LAST
     }
 
     /// The bin in which the weight from the peak down reaches `need`, and the weight of the bins before it.
-    pub(super) fn reach(self, view: &View<'_>, need: f64) -> (u8, f64) {
+    pub(super) fn reach(self, view: &View<'_>, need: f64) -> (u32, f64) {
         let weights = self.weigh(view);
         let mut held = 0.0;
-        for (bin, weight) in (0..=u8::MAX).zip(weights) {
+        for (bin, weight) in (0..).zip(weights) {
             if held + weight >= need {
                 return (bin, held);
             }
             held += weight;
         }
-        (u8::MAX, held)
+        (LAST, held)
     }
 
     fn weigh(self, view: &View<'_>) -> [f64; BINS] {
         let mut sums = [0.0; BINS];
-        let mut found = [(0_u8, 0.0_f32); BLOCK];
+        let mut bins = [0_u32; BLOCK];
+        let mut weights = [0.0_f32; BLOCK];
         for block in view.blocks() {
             // First what vectors can do, then the scattered additions.
-            for (found, &logit) in found.iter_mut().zip(block) {
-                *found = (self.bin(logit), self.law.weight(logit));
+            for ((bin, weight), &logit) in bins.iter_mut().zip(&mut weights).zip(block) {
+                *bin = self.bin(logit);
+                *weight = self.law.weight(logit);
             }
-            for &(bin, weight) in found.iter().take(block.len()) {
-                if let Some(sum) = sums.get_mut(usize::from(bin)) {
+            for (&bin, &weight) in bins.iter().zip(&weights).take(block.len()) {
+                if let Some(sum) = sums.get_mut((bin & LAST) as usize) {
                     *sum += f64::from(weight);
                 }
             }
@@ -63,11 +70,11 @@ impl Histogram {
     }
 
     /// Logits between which all of a bin lie, and some of its neighbours.
-    pub(super) fn around(self, bin: u8) -> (f32, f32) {
+    pub(super) fn around(self, bin: u32) -> (f32, f32) {
+        let last = bin == LAST;
         let bin = f64::from(bin);
-        let last = f64::from(u8::MAX);
-        let low = if bin < last { self.law.threshold((bin + 1.5) * self.width) } else { f32::MIN };
-        let high = if bin > 0.0 { self.law.threshold((bin - 0.5) * self.width) } else { f32::INFINITY };
+        let low = if last { f32::MIN } else { self.law.threshold((bin + 1.5) * self.width) };
+        let high = if bin > 1.0 { self.law.threshold((bin - 1.5) * self.width) } else { f32::INFINITY };
         (low, high)
     }
 }

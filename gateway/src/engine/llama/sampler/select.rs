@@ -2,7 +2,7 @@
 
 use super::histogram::Histogram;
 use super::key::{index_of, key, last_at, logit_of};
-use super::math::{BLOCK, Law, count_within};
+use super::math::{BLOCK, Law};
 use super::scan::Scan;
 use super::view::View;
 
@@ -52,14 +52,22 @@ impl Candidates {
     }
 
     fn gather_block(&mut self, block: &[f32], first: u32, (low, high): (f32, f32)) {
-        for (row, start) in block.chunks(ROW).zip((first..).step_by(ROW)) {
-            // The row as a whole first: it is one comparison of vectors, and most rows have none.
-            if count_within(row, low, high) == 0 {
-                continue;
+        let (rows, rest) = block.as_chunks::<ROW>();
+        let mut tail = [f32::NAN; ROW];
+        for (to, &from) in tail.iter_mut().zip(rest) {
+            *to = from;
+        }
+        for (row, start) in rows.iter().chain([&tail]).zip((first..).step_by(ROW)) {
+            // All comparisons first, without a branch; then only what was found.
+            let mut found = 0_u32;
+            for (&logit, bit) in row.iter().zip(0_u32..) {
+                found |= (u32::from(logit >= low) & u32::from(logit <= high)) << bit;
             }
-            for (&logit, index) in row.iter().zip(start..) {
-                if logit >= low && logit <= high {
-                    self.keys.push(key(logit, index));
+            while found != 0 {
+                let place = found.trailing_zeros();
+                found &= found - 1;
+                if let Some(&logit) = row.get(place as usize) {
+                    self.keys.push(key(logit, start + place));
                 }
             }
         }
