@@ -30,7 +30,7 @@ fn render(criterion: &mut Criterion) {
     let Ok(template) = ChatTemplate::chatml("<|im_start|>", "<|im_end|>") else { return };
     let chat = chat();
     criterion.bench_function("template/render 4 messages", |bench| {
-        bench.iter(|| template.render(black_box(&chat)))
+        bench.iter(|| template.render(black_box(&chat)));
     });
 }
 
@@ -75,7 +75,7 @@ fn mask(criterion: &mut Criterion) {
         "required": ["name", "age"], "additionalProperties": false});
     let rule = ConstraintRule { answer: Answer::JsonSchema(schema), ..ConstraintRule::free() };
     criterion.bench_function("constraint/compile", |bench| {
-        bench.iter(|| factory.compile(black_box(&rule)).is_ok())
+        bench.iter(|| factory.compile(black_box(&rule)).is_ok());
     });
     let Ok(Some(mut constraint)) = factory.compile(&rule) else { return };
     for byte in b"{\"name\":\"" {
