@@ -2,13 +2,13 @@
 
 /// The strings searched for, as a trie with failure links (Aho–Corasick).
 #[derive(Debug, Clone)]
-pub(super) struct Automaton {
+pub(in crate::engine::llama) struct Automaton {
     nodes: Vec<Node>,
 }
 
 /// A place in the automaton: the longest tail of the stream that begins one of the strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Place(u32);
+pub(in crate::engine::llama) struct Place(u32);
 
 #[derive(Debug, Clone, Default)]
 struct Node {
@@ -31,7 +31,7 @@ impl Node {
 
 impl Automaton {
     /// Builds the automaton; empty strings are ignored.
-    pub(super) fn new<S: AsRef<str>>(strings: impl IntoIterator<Item = S>) -> Self {
+    pub(in crate::engine::llama) fn new<S: AsRef<str>>(strings: impl IntoIterator<Item = S>) -> Self {
         let mut automaton = Self { nodes: vec![Node::default()] };
         for string in strings {
             automaton.insert(string.as_ref().as_bytes());
@@ -41,12 +41,12 @@ impl Automaton {
     }
 
     /// Whether there is nothing to find.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine::llama) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
     }
 
     /// The place after one more byte.
-    pub(super) fn step(&self, place: Place, byte: u8) -> Place {
+    pub(in crate::engine::llama) fn step(&self, place: Place, byte: u8) -> Place {
         let mut at = place.0;
         loop {
             let Some(node) = self.node(at) else { return Place(0) };
@@ -61,12 +61,12 @@ impl Automaton {
     }
 
     /// How many bytes of the tail may yet become a match.
-    pub(super) fn depth(&self, place: Place) -> usize {
+    pub(in crate::engine::llama) fn depth(&self, place: Place) -> usize {
         self.node(place.0).map_or(0, |node| node.depth as usize)
     }
 
     /// The length of the longest string that ends exactly here.
-    pub(super) fn matched(&self, place: Place) -> Option<usize> {
+    pub(in crate::engine::llama) fn matched(&self, place: Place) -> Option<usize> {
         self.node(place.0).map(|node| node.matched as usize).filter(|&length| length > 0)
     }
 
@@ -106,14 +106,13 @@ impl Automaton {
             for (byte, child) in node.children.clone() {
                 let link = if at == 0 { Place(0) } else { self.step(Place(fail), byte) };
                 let inherited = self.matched(link).unwrap_or(0);
-                if let Some(node) = self.nodes.get_mut(child as usize) {
-                    node.fail = link.0;
-                    // The node's own string is the longer of the two.
-                    if node.matched == 0 {
-                        node.matched = u32::try_from(inherited).unwrap_or(0);
-                    }
-                }
                 queue.push_back(child);
+                let Some(node) = self.nodes.get_mut(child as usize) else { continue };
+                node.fail = link.0;
+                // The node's own string is the longer of the two.
+                if node.matched == 0 {
+                    node.matched = u32::try_from(inherited).unwrap_or(0);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From the bytes of tokens to what they mean: whole characters, stop strings, reasoning and tool calls.
 
-mod automaton;
+pub(super) mod automaton;
 mod call;
 mod marks;
 mod sink;
