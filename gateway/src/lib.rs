@@ -7,4 +7,6 @@
 //! 2 `limits conversation routing` · 3 `accounting` · 4 `stream` · 5 `app` · 6 `api` · 7 `routes server` ·
 //! 8 `cli lib main` (`cargo xtask layers` reads this line).
 
+pub mod config;
 pub mod engine;
+pub mod shutdown;
