@@ -1,3 +1,148 @@
 //! The in-process engine: llama.cpp behind a scheduler thread. The only user of `llama_cpp_2`.
+//!
+//! A request is rendered and counted where it arrives ([`prepare`]), then handed to the one thread that owns the
+//! context ([`scheduler`]), which sends drawn tokens back; they become events where the stream is read ([`generation`]).
 
+pub mod compute;
+pub mod constraint;
+pub mod context;
+mod embedding;
+pub mod gauges;
+pub mod generation;
+pub mod kv;
+pub mod model;
+pub mod output;
+mod prepare;
+#[cfg(test)]
+mod simulated;
+pub mod queue;
+pub mod sampler;
+pub mod scheduler;
+pub mod sequence;
+pub mod template;
+mod thread;
 pub mod vocabulary;
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use futures_util::future::BoxFuture;
+
+use self::constraint::ConstraintFactory;
+use self::gauges::Gauges;
+use self::model::Model;
+pub use self::model::LoadError;
+use self::scheduler::Command;
+use self::template::ChatTemplate;
+use crate::config::{ModelConfig, ShareScope};
+use crate::engine::{
+    EmbeddingRequest, Embeddings, Engine, EngineError, EngineLoad, GenerationRequest, ModelCard, Prepared, TokenPiece,
+    TokenizeRequest,
+};
+
+/// A GGUF model served by this process.
+pub struct LlamaEngine {
+    shared: Arc<Shared>,
+}
+
+/// What requests need of the model; the context itself belongs to the scheduler's thread.
+struct Shared {
+    card: ModelCard,
+    model: Model,
+    template: ChatTemplate,
+    constraints: ConstraintFactory,
+    commands: SyncSender<Command>,
+    gauges: Arc<Gauges>,
+    share_prefix: ShareScope,
+    /// Longest input to embed, in tokens.
+    embedding_window: u32,
+    /// Rendering, tokenizing and compiling grammars have their own bounded place, off the runtime's threads.
+    preparing: tokio::sync::Semaphore,
+}
+
+/// Requests prepared at once: more would take the compute threads' cores.
+const PREPARING: usize = 2;
+
+impl LlamaEngine {
+    /// Loads a model and starts its scheduler. Blocks until the context is allocated. `created` is the time of the
+    /// load, in seconds since the Unix epoch.
+    pub fn load(config: &ModelConfig, id: &str, created: u64) -> Result<Arc<Self>, LoadError> {
+        let model = Model::load(&config.path, config.gpu_layers)?;
+        let template = prepare::compile_template(&model, config)?;
+        let constraints = ConstraintFactory::new(model.vocabulary())
+            .map_err(|error| LoadError::Vocabulary(error.to_string()))?;
+        let settings = thread::settings(&model, config);
+        let gauges = Arc::new(Gauges::new(config.queue));
+        let commands = thread::start(id, &model, &settings, config, &gauges)?;
+        let card = ModelCard {
+            id: id.to_owned(),
+            created,
+            owned_by: "sluice".to_owned(),
+            context_window: settings.limits.window,
+            embedding_dimensions: model.embedding_dimensions(),
+        };
+        let shared = Shared {
+            card,
+            model,
+            template,
+            constraints,
+            commands,
+            gauges,
+            share_prefix: config.share_prefix,
+            embedding_window: thread::embedding_rows(&settings),
+            preparing: tokio::sync::Semaphore::new(PREPARING),
+        };
+        Ok(Arc::new(Self { shared: Arc::new(shared) }))
+    }
+
+    /// How many sequences were preempted because the KV cache was full.
+    pub fn preemptions(&self) -> u64 {
+        self.shared.gauges.preemptions()
+    }
+}
+
+impl Engine for LlamaEngine {
+    fn card(&self) -> &ModelCard {
+        &self.shared.card
+    }
+
+    fn load(&self) -> EngineLoad {
+        self.shared.gauges.load()
+    }
+
+    fn prepare(&self, request: GenerationRequest) -> BoxFuture<'_, Result<Box<dyn Prepared>, EngineError>> {
+        Box::pin(async move {
+            let prepared = self.blocking(move |shared| prepare::prepare(shared, &request)).await?;
+            Ok(Box::new(prepared) as Box<dyn Prepared>)
+        })
+    }
+
+    fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'_, Result<Embeddings, EngineError>> {
+        Box::pin(async move {
+            let inputs = self.blocking(move |shared| embedding::tokenize(shared, &request)).await?;
+            embedding::embed(&self.shared, inputs).await
+        })
+    }
+
+    fn tokenize(&self, request: TokenizeRequest) -> BoxFuture<'_, Result<Vec<TokenPiece>, EngineError>> {
+        Box::pin(self.blocking(move |shared| prepare::tokenize(shared, &request)))
+    }
+
+    fn detokenize(&self, tokens: Vec<u32>) -> BoxFuture<'_, Result<String, EngineError>> {
+        Box::pin(async move { prepare::detokenize(&self.shared, &tokens) })
+    }
+}
+
+impl LlamaEngine {
+    /// Runs work of preparation off the runtime's threads, a bounded number at once.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Shared>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let shared = Arc::clone(&self.shared);
+        let _permit = self.shared.preparing.acquire().await.map_err(|_| EngineError::NotReady("shutting down"))?;
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(|_| EngineError::Failed("the request could not be prepared".to_owned()))?
+    }
+}

@@ -1,0 +1,117 @@
+//! What the scheduler thread lets others see: how busy it is, and when a full queue will have room.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::engine::{EngineError, EngineLoad};
+
+/// Shared between the scheduler, which writes, and the requests, which read. Relaxed: each value stands alone.
+#[derive(Debug)]
+pub struct Gauges {
+    ready: AtomicBool,
+    running: AtomicU32,
+    waiting: AtomicU32,
+    kv_used: AtomicU32,
+    kv_cells: AtomicU32,
+    preempted: AtomicU64,
+    queue: u32,
+    pace: Mutex<Pace>,
+}
+
+/// How often a sequence ends, as a moving average.
+#[derive(Debug)]
+struct Pace {
+    last: Option<Instant>,
+    interval: Duration,
+}
+
+/// The shortest time that a refused client is told to wait.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+
+impl Gauges {
+    /// For a queue of at most `queue` sequences.
+    pub fn new(queue: u32) -> Self {
+        Self {
+            ready: AtomicBool::new(false),
+            running: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            kv_used: AtomicU32::new(0),
+            kv_cells: AtomicU32::new(1),
+            preempted: AtomicU64::new(0),
+            queue,
+            pace: Mutex::new(Pace { last: None, interval: Duration::from_secs(1) }),
+        }
+    }
+
+    /// The load at this moment.
+    pub fn load(&self) -> EngineLoad {
+        let cells = self.kv_cells.load(Ordering::Relaxed).max(1);
+        EngineLoad {
+            ready: self.ready.load(Ordering::Relaxed),
+            running: self.running.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            kv_used_ratio: f64::from(self.kv_used.load(Ordering::Relaxed)) / f64::from(cells),
+        }
+    }
+
+    /// Takes `sequences` places in the queue, or says when there will be room.
+    pub fn enter_queue(&self, sequences: u32) -> Result<(), EngineError> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return Err(EngineError::NotReady("its engine has stopped"));
+        }
+        let entered = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            // An empty queue takes any request, however many answers it asks for.
+            let total = waiting.saturating_add(sequences);
+            (waiting == 0 || total <= self.queue).then_some(total)
+        });
+        entered.map(|_| ()).map_err(|_| self.queue_full())
+    }
+
+    /// A preempted sequence waits again; it had its place, so no bound applies.
+    pub(super) fn rejoin_queue(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives places back.
+    pub fn leave_queue(&self, sequences: u32) {
+        let _never_fails = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| Some(waiting.saturating_sub(sequences)));
+    }
+
+    /// The refusal of a full queue: one place is free after the mean time between two ends.
+    pub fn queue_full(&self) -> EngineError {
+        EngineError::QueueFull { retry_after: self.pace.lock().interval.max(SHORTEST_RETRY) }
+    }
+
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_load(&self, running: usize, kv_used: usize, kv_cells: u32) {
+        self.running.store(u32::try_from(running).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.kv_used.store(u32::try_from(kv_used).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.kv_cells.store(kv_cells, Ordering::Relaxed);
+    }
+
+    pub(super) fn finished(&self) {
+        let now = Instant::now();
+        let mut pace = self.pace.lock();
+        if let Some(last) = pace.last.replace(now) {
+            // A quiet spell says nothing of how fast a full engine frees places.
+            let interval = now.saturating_duration_since(last).min(Duration::from_secs(60));
+            pace.interval = (pace.interval * 7 + interval) / 8;
+        }
+    }
+
+    pub(super) fn preempted(&self) {
+        self.preempted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many sequences were taken out of the KV cache to let others go on.
+    pub fn preemptions(&self) -> u64 {
+        self.preempted.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,296 @@
+//! The loop that owns the context: sequences join and leave between decode steps.
+//!
+//! A step is: take in commands, drop what nobody waits for, admit from the queue, plan rows, decode, draw tokens.
+//! It never waits for a client: a sequence whose reader has no room is left out of the step.
+
+mod admit;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::compute::{Compute, ComputeError, Row, Slot};
+use super::gauges::Gauges;
+use super::kv::KvCache;
+use super::queue::FairQueue;
+use super::sequence::{Drawn, Job, Output, Sequence};
+use super::vocabulary::Vocabulary;
+use crate::engine::{EngineError, FinishReason};
+
+/// What the scheduler is told.
+pub enum Command {
+    /// Queue a request's answers.
+    Generate(Box<Job>),
+    /// Embed inputs, one batch between two steps.
+    Embed(EmbedJob),
+}
+
+/// A batch of inputs to embed.
+pub struct EmbedJob {
+    /// Tokens of each input; together they fit one embedding batch.
+    pub inputs: Vec<Vec<u32>>,
+    /// Where the vectors go. Its other end being gone cancels.
+    pub reply: oneshot::Sender<Result<Vec<Vec<f32>>, ComputeError>>,
+}
+
+/// Computes a batch of embeddings; has a context of its own.
+pub type Embedder<'a> = dyn FnMut(&[Vec<u32>]) -> Result<Vec<Vec<f32>>, ComputeError> + 'a;
+
+/// How the scheduler decides.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Most prefill tokens of a step in which others decode.
+    pub prefill_chunk: usize,
+    /// How long a reader may have no room before its stream is ended.
+    pub slow_reader: Duration,
+    /// Sequences that may wait.
+    pub queue: usize,
+}
+
+/// The state of the loop.
+pub struct Scheduler<C: Compute> {
+    kv: KvCache<C>,
+    policy: Policy,
+    vocabulary: Arc<Vocabulary>,
+    gauges: Arc<Gauges>,
+    queue: FairQueue<Sequence<C::Snapshot>>,
+    /// Out of the queue, but waiting for a prefix that another sequence is computing.
+    held: Vec<Sequence<C::Snapshot>>,
+    running: Vec<Sequence<C::Snapshot>>,
+    rows: Vec<Row>,
+    embeddings: VecDeque<EmbedJob>,
+}
+
+/// How long to wait when every reader is full: a reader that makes room does not wake this thread.
+const STALL_POLL: Duration = Duration::from_millis(5);
+
+impl<C: Compute> Scheduler<C> {
+    /// Takes over a context.
+    pub fn new(kv: KvCache<C>, policy: Policy, vocabulary: Arc<Vocabulary>, gauges: Arc<Gauges>) -> Self {
+        let queue = FairQueue::new(policy.queue);
+        Self { kv, policy, vocabulary, gauges, queue, held: Vec::new(), running: Vec::new(), rows: Vec::new(), embeddings: VecDeque::new() }
+    }
+
+    /// Runs until every sender of commands is gone and all work is done.
+    pub fn run(&mut self, commands: &Receiver<Command>, embedder: &mut Embedder<'_>) {
+        while self.take_commands(commands) {
+            self.embed(embedder);
+            self.step(Instant::now());
+        }
+    }
+
+    /// One batch of embeddings a step, so that running streams wait for no more than that.
+    fn embed(&mut self, embedder: &mut Embedder<'_>) {
+        while let Some(job) = self.embeddings.pop_front() {
+            if job.reply.is_closed() {
+                continue;
+            }
+            let _receiver_gone = job.reply.send(embedder(&job.inputs));
+            return;
+        }
+    }
+
+    /// Takes in what has come; waits for something when there is nothing to compute. `false` ends the loop.
+    fn take_commands(&mut self, commands: &Receiver<Command>) -> bool {
+        if self.is_idle() {
+            match commands.recv() {
+                Ok(command) => self.obey(command),
+                Err(_) => return false,
+            }
+        } else if self.only_waits_for_readers() {
+            match commands.recv_timeout(STALL_POLL) {
+                Ok(command) => self.obey(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Readers that are alive still get what is left; the loop ends once they are done.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STALL_POLL),
+            }
+        }
+        while let Ok(command) = commands.try_recv() {
+            self.obey(command);
+        }
+        true
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.held.is_empty() && self.queue.is_empty() && self.embeddings.is_empty()
+    }
+
+    fn only_waits_for_readers(&self) -> bool {
+        !self.running.is_empty()
+            && self.embeddings.is_empty()
+            && self.running.iter().all(|sequence| sequence.stalled.is_some())
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Embed(job) => self.embeddings.push_back(job),
+            Command::Generate(job) => self.enqueue(&Arc::from(job)),
+        }
+    }
+
+    fn enqueue(&mut self, job: &Arc<Job>) {
+        let choices = u32::try_from(job.stopped.len()).unwrap_or(u32::MAX);
+        for choice in 0..choices {
+            let cost = u32::try_from(job.prompt.len()).unwrap_or(u32::MAX).saturating_add(job.max_tokens);
+            let sequence = Sequence::new(Arc::clone(job), choice);
+            if self.queue.push(Arc::clone(&job.tenant), job.priority, cost, sequence).is_err() {
+                // The bound is checked where requests come in; this is a request that slipped past it.
+                let _receiver_gone = job.outputs.try_send(Output::Failed(self.gauges.queue_full()));
+                self.gauges.leave_queue(choices - choice);
+                return;
+            }
+        }
+    }
+
+    /// One pass of the loop.
+    fn step(&mut self, now: Instant) {
+        self.drop_cancelled();
+        self.admit(now);
+        self.close_hole();
+        self.plan(now);
+        if !self.rows.is_empty() {
+            match self.kv.decode(&self.rows) {
+                Ok(()) => self.draw(),
+                Err(ComputeError::KvFull) => self.make_room(),
+                Err(error) => self.fail_batch(&error),
+            }
+        }
+        self.publish_load();
+    }
+
+    fn drop_cancelled(&mut self) {
+        let before = self.queue.len();
+        self.queue.retain(|sequence| !sequence.is_cancelled());
+        self.gauges.leave_queue(u32::try_from(before - self.queue.len()).unwrap_or(u32::MAX));
+        let held = self.held.len();
+        self.held.retain(|sequence| !sequence.is_cancelled());
+        self.gauges.leave_queue(u32::try_from(held - self.held.len()).unwrap_or(u32::MAX));
+        for index in (0..self.running.len()).rev() {
+            if self.running.get(index).is_some_and(Sequence::is_cancelled) {
+                self.end(index);
+            }
+        }
+    }
+
+    /// Draws a token for every row that has logits.
+    fn draw(&mut self) {
+        for row in &self.rows {
+            if let Some(sequence) = self.running.iter_mut().find(|sequence| sequence.slot == row.slot) {
+                sequence.computed += 1;
+            }
+        }
+        let window = self.kv.limits().window;
+        let drawing: Vec<(usize, Slot)> =
+            self.rows.iter().enumerate().filter(|(_, row)| row.logits).map(|(index, row)| (index, row.slot)).collect();
+        for (row, slot) in drawing {
+            let Some(index) = self.running.iter().position(|sequence| sequence.slot == slot) else { continue };
+            let (Some(sequence), Some(logits)) = (self.running.get_mut(index), self.kv.logits(row)) else { continue };
+            match sequence.draw(logits, &self.vocabulary, window) {
+                Drawn::More => {}
+                Drawn::Finished(reason) => self.finish(index, reason),
+                Drawn::Failed(error) => self.fail(index, error),
+            }
+        }
+    }
+
+    fn finish(&mut self, index: usize, reason: FinishReason) {
+        if let Some(sequence) = self.running.get(index) {
+            // Room for the end is kept beside the room for the token (plan.rs).
+            let _receiver_gone =
+                sequence.job.outputs.try_send(Output::Finished { choice: sequence.choice, reason });
+        }
+        self.end(index);
+    }
+
+    fn fail(&mut self, index: usize, error: EngineError) {
+        if let Some(sequence) = self.running.get(index) {
+            let _receiver_gone = sequence.job.outputs.try_send(Output::Failed(error));
+        }
+        self.end(index);
+    }
+
+    /// Frees a running sequence's slot and retains its KV.
+    fn end(&mut self, index: usize) {
+        let sequence = self.running.remove(index);
+        self.kv.finish(sequence.slot, &sequence.job.salt, sequence.computed_tokens());
+        self.gauges.finished();
+    }
+
+    /// The engine broke on a batch: its sequences end, the loop goes on.
+    fn fail_batch(&mut self, error: &ComputeError) {
+        tracing::error!(%error, rows = self.rows.len(), "decode failed");
+        for index in (0..self.running.len()).rev() {
+            let Some(sequence) = self.running.get(index) else { continue };
+            if self.rows.iter().any(|row| row.slot == sequence.slot) {
+                let failure = EngineError::Failed("the model could not compute this request".to_owned());
+                let _receiver_gone = sequence.job.outputs.try_send(Output::Failed(failure));
+                let sequence = self.running.remove(index);
+                self.kv.discard(sequence.slot);
+                self.gauges.finished();
+            }
+        }
+    }
+
+    /// The KV cache is full: retained sequences leave it first, then the least important running one is preempted.
+    fn make_room(&mut self) {
+        if self.kv.relieve() {
+            return;
+        }
+        let victim = (0..self.running.len()).min_by_key(|index| {
+            let sequence = self.running.get(*index);
+            // The last to have begun, within the lowest priority, loses the least.
+            (sequence.map(|s| s.job.priority), std::cmp::Reverse(*index))
+        });
+        match victim {
+            Some(index) if self.running.len() > 1 => self.preempt(index),
+            Some(index) => self.finish(index, FinishReason::Length),
+            None => {}
+        }
+    }
+
+    fn preempt(&mut self, index: usize) {
+        let mut sequence = self.running.remove(index);
+        match self.kv.park(sequence.slot) {
+            Ok(snapshot) => sequence.parked = Some(snapshot),
+            Err(error) => {
+                tracing::warn!(%error, "a preempted sequence will be computed again");
+                self.kv.discard(sequence.slot);
+                sequence.computed = 0;
+            }
+        }
+        let job = Arc::clone(&sequence.job);
+        let cost = u32::try_from(sequence.tokens.len()).unwrap_or(u32::MAX);
+        self.gauges.preempted();
+        self.gauges.rejoin_queue();
+        self.queue.put_back(Arc::clone(&job.tenant), job.priority, cost, sequence);
+    }
+
+    fn close_hole(&mut self) {
+        let Some((from, to)) = self.kv.hole() else { return };
+        if let Err(error) = self.kv.relocate(from, to) {
+            tracing::warn!(%error, "a sequence could not be moved");
+            return;
+        }
+        if let Some(sequence) = self.running.iter_mut().find(|sequence| sequence.slot == from) {
+            sequence.slot = to;
+        }
+    }
+
+    fn publish_load(&self) {
+        let used: usize = self.running.iter().map(|sequence| sequence.computed).sum();
+        self.gauges.set_load(self.running.len(), used, self.kv.limits().cells);
+    }
+}
+
+#[cfg(test)]
+impl<C: Compute> Scheduler<C> {
+    fn kv_for_tests(&self) -> &C {
+        self.kv.compute()
+    }
+}
