@@ -27,15 +27,16 @@ first_model() {
 }
 
 first_chat() {
-  local question='Say hello, and name one thing a river does.'
+  local question='Say hello, and name one thing a river does.' sent
   say "a streamed chat with $MODEL"
   printf '> %s\n' "$question" >&2
+  sent=$(date +%s%N)
   request /v1/chat/completions --no-buffer --fail-with-body \
     -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' -d @- <<JSON |
 {"model": "$MODEL", "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 60, "temperature": 0,
  "messages": [{"role": "user", "content": "$question"}]}
 JSON
-    python3 "$ROOT/scripts/show_stream.py"
+    python3 "$ROOT/scripts/show_stream.py" "$sent"
 }
 
 what_to_paste() {

@@ -134,7 +134,7 @@ need_tools() {
   # Not the whole of its bin/: python and pip of the caller stay what they were.
   mkdir -p "$CACHE/bin"
   local tool
-  for tool in cargo-deny cargo-fuzz cargo-machete cargo-nextest typos; do
+  for tool in cargo-deny cargo-machete cargo-nextest typos; do
     ln -sfn "$PYTHON_HOME/bin/$tool" "$CACHE/bin/$tool"
   done
   PATH="$CACHE/bin:$PATH"

@@ -1,4 +1,7 @@
-"""Shows a streamed chat as it arrives on standard input; fails unless it was whole."""
+"""Shows a streamed chat as it arrives on standard input; fails unless it was whole.
+
+The argument is when the request was sent, in nanoseconds since the epoch: this program may start later.
+"""
 
 import json
 import sys
@@ -6,7 +9,7 @@ import time
 
 
 def main() -> int:
-    began = time.monotonic()
+    began = int(sys.argv[1]) / 1e9
     first = None
     usage = None
     finish = None
@@ -29,13 +32,13 @@ def main() -> int:
         for choice in chunk["choices"]:
             text = choice["delta"].get("content")
             if text:
-                first = first or time.monotonic()
+                first = first or time.time()
                 print(text, end="", flush=True)
             finish = choice.get("finish_reason") or finish
     if first is None or not done or finish is None or usage is None:
         print("\nerror: the stream was not whole", file=sys.stderr)
         return 1
-    took = time.monotonic() - began
+    took = time.time() - began
     print(
         f"\n({usage['prompt_tokens']} + {usage['completion_tokens']} tokens, first after "
         f"{1000 * (first - began):.0f} ms, whole after {1000 * took:.0f} ms, finish_reason {finish})",

@@ -70,24 +70,27 @@ fn mask(len: usize, step: usize) -> Vec<u32> {
 fn sample(c: &mut Criterion) {
     for (shape, decay) in SHAPES {
         for len in SIZES {
-            let logits = logits(len, decay);
-            let mut group = c.benchmark_group(format!("sample/{shape}"));
-            group.throughput(Throughput::Elements(len as u64));
-            group.bench_function(BenchmarkId::new("plain_argmax_loop", len), |b| {
-                b.iter(|| plain_argmax(black_box(&logits)));
-            });
-            for (name, sampling) in settings() {
-                let mut sampler = Sampler::new(&sampling, 7);
-                sampler.accept_prompt(&(0..64).map(|i| i * 701 % 49_000).collect::<Vec<u32>>());
-                group.bench_function(BenchmarkId::new(name, len), |b| {
-                    b.iter(|| {
-                        let token = sampler.sample(black_box(&logits), None);
-                        sampler.accept(token % 500);
-                        token
-                    });
-                });
-            }
+            sample_from(c, shape, &logits(len, decay));
         }
+    }
+}
+
+fn sample_from(c: &mut Criterion, shape: &str, logits: &[f32]) {
+    let mut group = c.benchmark_group(format!("sample/{shape}"));
+    group.throughput(Throughput::Elements(logits.len() as u64));
+    group.bench_function(BenchmarkId::new("plain_argmax_loop", logits.len()), |b| {
+        b.iter(|| plain_argmax(black_box(logits)));
+    });
+    let prompt: Vec<u32> = (0..64).map(|i| i * 701 % 49_000).collect();
+    for (name, sampling) in settings() {
+        let mut sampler = Sampler::new(&sampling, 7);
+        sampler.accept_prompt(&prompt);
+        let mut next = || {
+            let token = sampler.sample(black_box(logits), None);
+            sampler.accept(token % 500);
+            token
+        };
+        group.bench_function(BenchmarkId::new(name, logits.len()), |b| b.iter(&mut next));
     }
 }
 

@@ -29,7 +29,9 @@ fn chat() -> ChatPrompt {
 fn render(criterion: &mut Criterion) {
     let Ok(template) = ChatTemplate::chatml("<|im_start|>", "<|im_end|>") else { return };
     let chat = chat();
-    criterion.bench_function("template/render 4 messages", |bench| bench.iter(|| template.render(black_box(&chat))));
+    criterion.bench_function("template/render 4 messages", |bench| {
+        bench.iter(|| template.render(black_box(&chat)));
+    });
 }
 
 fn read(criterion: &mut Criterion) {
@@ -38,7 +40,8 @@ fn read(criterion: &mut Criterion) {
         ("plain", OutputStyle::default()),
         ("with tools", OutputStyle { tools: Some(tools), ..OutputStyle::default() }),
     ];
-    let tokens: Vec<&[u8]> = vec![b"A", b" sl", b"uice", b" is", b" a", b" gate", b",", b"\n", b" mostly", b"."];
+    let tokens: Vec<&[u8]> =
+        vec![b"A", b" sl", b"uice", b" is", b" a", b" gate", b",", b"\n", b" mostly", b"."];
     for (name, style) in styles {
         let mut parser = OutputParser::new(&style, &["\n\nUser:".to_owned(), "###".to_owned()]);
         let mut parts: Vec<DeltaPart> = Vec::new();
@@ -58,16 +61,22 @@ fn mask(criterion: &mut Criterion) {
     let letters: Vec<u8> = (b'a'..=b'z').collect();
     let bytes = (0..=255_u8).map(|byte| vec![byte]);
     let words = (0..48_000_usize).map(|i| {
-        [i % 26, i / 26 % 26, i / 676 % 26, i / 17_576].iter().filter_map(|&at| letters.get(at).copied()).collect()
+        [i % 26, i / 26 % 26, i / 676 % 26, i / 17_576]
+            .iter()
+            .filter_map(|&at| letters.get(at).copied())
+            .collect()
     });
     let plain = |bytes: Vec<u8>| TokenEntry { bytes, ..TokenEntry::default() };
     let end = TokenEntry { bytes: b"<|im_end|>".to_vec(), special: true, end_of_generation: true };
-    let vocabulary = Vocabulary::new(std::iter::once(end).chain(bytes.chain(words).map(plain)), None, Some(0));
+    let vocabulary =
+        Vocabulary::new(std::iter::once(end).chain(bytes.chain(words).map(plain)), None, Some(0));
     let Ok(factory) = ConstraintFactory::new(&vocabulary) else { return };
     let schema = json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
         "required": ["name", "age"], "additionalProperties": false});
     let rule = ConstraintRule { answer: Answer::JsonSchema(schema), ..ConstraintRule::free() };
-    criterion.bench_function("constraint/compile", |bench| bench.iter(|| factory.compile(black_box(&rule)).is_ok()));
+    criterion.bench_function("constraint/compile", |bench| {
+        bench.iter(|| factory.compile(black_box(&rule)).is_ok());
+    });
     let Ok(Some(mut constraint)) = factory.compile(&rule) else { return };
     for byte in b"{\"name\":\"" {
         if constraint.accept(u32::from(*byte) + 1).is_err() {

@@ -35,10 +35,10 @@ pub struct Config {
     pub server: ServerConfig,
     /// What is logged, and how it looks.
     pub log: LogConfig,
-    /// What models have in common; it has no path.
+    /// How the default model of the data folder is run, where `models` is empty; it has no path.
     #[serde(rename = "model")]
     pub model_defaults: ModelConfig,
-    /// The models; none means the default model of the data folder, run by `model_defaults`.
+    /// The models; none means the default model of the data folder.
     pub models: Vec<ModelConfig>,
 }
 

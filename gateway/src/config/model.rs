@@ -34,6 +34,9 @@ pub struct ModelConfig {
     pub kv_type: KvType,
     /// How sequences share the KV cache.
     pub kv_layout: KvLayout,
+    /// Cells of a unified KV cache, all sequences together; absent means a quarter of what full windows would take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cells: Option<u32>,
     /// Whether attention is computed in one fused step.
     pub flash_attention: FlashAttention,
     /// The most tokens in one decode step.
@@ -66,9 +69,10 @@ impl Default for ModelConfig {
             gpu_layers: 0,
             kv_type: KvType::F16,
             kv_layout: KvLayout::Split,
+            kv_cells: None,
             flash_attention: FlashAttention::Auto,
-            batch: 512,
-            prefill_chunk: 128,
+            batch: 256,
+            prefill_chunk: 64,
             prefix_cache_mib: 512,
             queue: 256,
             share_prefix: ShareScope::Tenant,

@@ -69,7 +69,7 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 32] = [
+pub static SETTINGS: [Setting; 33] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
     text("listen", "server.listen", "ADDRESS", "Where to listen: host:port (port 0: any) or unix:PATH"),
     number(
@@ -108,6 +108,7 @@ pub static SETTINGS: [Setting; 32] = [
     number("gpu-layers", "model.gpu_layers", "Layers computed on the GPU"),
     text("kv-type", "model.kv_type", "TYPE", "KV cache cells: f16, q8_0, q4_0, f32, bf16"),
     text("kv-layout", "model.kv_layout", "LAYOUT", "KV cache: split (a part each) or unified (one pool)"),
+    number("kv-cells", "model.kv_cells", "Cells of a unified KV cache, all sequences together"),
     text("flash-attention", "model.flash_attention", "MODE", "auto, on or off"),
     number("batch", "model.batch", "Most tokens in one decode step"),
     number("prefill-chunk", "model.prefill_chunk", "Most prefill tokens a step while others decode"),

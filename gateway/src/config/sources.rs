@@ -140,14 +140,14 @@ impl Layers {
         };
         let models = if model.contains_key("path") {
             self.check_single_model(&entries)?;
-            let whole = Value::Table(model.clone());
-            model.remove("path");
-            vec![whole]
+            vec![Value::Table(std::mem::take(&mut model))]
         } else {
             self.inherit(&model, entries)?
         };
-        model.remove("id");
-        table.insert("model".to_owned(), Value::Table(model));
+        if models.is_empty() {
+            model.remove("id");
+            table.insert("model".to_owned(), Value::Table(model));
+        }
         table.insert("models".to_owned(), Value::Array(models));
         Ok(table)
     }

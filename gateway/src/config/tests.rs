@@ -165,6 +165,7 @@ fn what_is_printed_reads_back_as_the_same_configuration() {
 fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
     let whole = ModelConfig {
         id: Some("a".to_owned()),
+        path: "a.gguf".into(),
         threads: Some(1),
         batch_threads: Some(1),
         chat_template: Some("t".into()),

@@ -56,7 +56,7 @@ fn answer(
             "HTTP/1.1 302 Found\r\nlocation: /model.gguf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
     }
-    if !path.ends_with("model.gguf") {
+    if !path.split('?').any(|part| part.ends_with("model.gguf")) {
         return write!(socket, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     }
     let whole = answer.content.len();

@@ -118,7 +118,7 @@ async fn within<F: Future>(future: F) -> F::Output {
 fn endpoint(tell: mpsc::Sender<&'static str>, finish: Arc<Notify>) -> SharedEndpoint {
     Arc::new(ToDynEndpoint(make(move |request: Request| {
         let (tell, finish) = (tell.clone(), Arc::clone(&finish));
-        async move { Ok(answer(request, tell, finish).await) }
+        async move { Ok::<_, poem::Error>(answer(request, tell, finish).await) }
     })))
 }
 

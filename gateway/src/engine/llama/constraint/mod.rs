@@ -155,13 +155,11 @@ fn token_environment(vocabulary: &Vocabulary) -> Result<TokEnv, ConstraintError>
 fn word(vocabulary: &Vocabulary, id: u32) -> Vec<u8> {
     let bytes = vocabulary.bytes(id);
     let special = vocabulary.is_special(id) || vocabulary.is_end_of_generation(id);
-    match (special, bytes.first()) {
-        (_, None) => Vec::new(),
-        (true, _) => [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes].concat(),
-        // The lone byte of a byte-fallback vocabulary must not be taken for the mark.
-        (false, Some(&TokTrie::SPECIAL_TOKEN_MARKER)) => Vec::new(),
-        (false, _) => bytes.to_vec(),
+    if special && !bytes.is_empty() {
+        return [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes].concat();
     }
+    // The lone byte of a byte-fallback vocabulary must not be taken for the mark.
+    if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) { Vec::new() } else { bytes.to_vec() }
 }
 
 fn short(message: &str) -> String {

@@ -116,12 +116,14 @@ impl Toy {
     /// Feeds a text byte by byte; tells how far it was allowed.
     fn follow(&self, constraint: &mut Constraint, text: &str) -> usize {
         for (at, byte) in text.bytes().enumerate() {
-            if let Mask::Allowed(words) = constraint.mask().unwrap() {
-                if words[usize::from(byte) / 32] >> (byte % 32) & 1 == 0 {
-                    return at;
-                }
+            let token = u32::from(byte);
+            assert_eq!(self.vocabulary.bytes(token), [byte]);
+            if let Mask::Allowed(words) = constraint.mask().unwrap()
+                && words[usize::from(byte) / 32] >> (byte % 32) & 1 == 0
+            {
+                return at;
             }
-            constraint.accept(u32::from(byte)).unwrap();
+            constraint.accept(token).unwrap();
         }
         text.len()
     }

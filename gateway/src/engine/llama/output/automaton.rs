@@ -106,14 +106,13 @@ impl Automaton {
             for (byte, child) in node.children.clone() {
                 let link = if at == 0 { Place(0) } else { self.step(Place(fail), byte) };
                 let inherited = self.matched(link).unwrap_or(0);
-                if let Some(node) = self.nodes.get_mut(child as usize) {
-                    node.fail = link.0;
-                    // The node's own string is the longer of the two.
-                    if node.matched == 0 {
-                        node.matched = u32::try_from(inherited).unwrap_or(0);
-                    }
-                }
                 queue.push_back(child);
+                let Some(node) = self.nodes.get_mut(child as usize) else { continue };
+                node.fail = link.0;
+                // The node's own string is the longer of the two.
+                if node.matched == 0 {
+                    node.matched = u32::try_from(inherited).unwrap_or(0);
+                }
             }
         }
     }

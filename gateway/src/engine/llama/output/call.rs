@@ -13,6 +13,7 @@ pub(super) enum Step {
 
 /// Reads `{"name": …, "arguments": {…}}`, keys in any order, unknown keys skipped; `parameters` is `arguments`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about the text so far")]
 pub(super) struct CallScanner {
     at: At,
     field: Field,
@@ -109,14 +110,13 @@ impl CallScanner {
             _ if matches!(c, ' ' | '\n' | '\r' | '\t') => Step::More,
             At::Value => self.value(c),
             At::Open => self.expect(c == '{', At::FirstKey),
-            At::FirstKey if c == '}' => self.close(),
+            At::FirstKey | At::Comma if c == '}' => self.close(),
             At::FirstKey | At::Key => {
                 self.text.clear();
                 self.text.push('"');
                 self.expect(c == '"', At::InKey)
             }
             At::Colon => self.expect(c == ':', At::Value),
-            At::Comma if c == '}' => self.close(),
             At::Comma => self.expect(c == ',', At::Key),
         }
     }

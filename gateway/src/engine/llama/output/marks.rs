@@ -210,7 +210,7 @@ impl MarkParser {
                 self.state = State::Between;
             }
             (Some(ToolFormat::MistralList | ToolFormat::MistralNamed), c) if is_name(c) => {
-                self.state = State::Name
+                self.state = State::Name;
             }
             _ => return self.no_call(c, out),
         }

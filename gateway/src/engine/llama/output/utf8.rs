@@ -10,11 +10,11 @@ pub struct Utf8Splitter {
 impl Utf8Splitter {
     /// Appends all text that the bytes complete.
     pub fn push(&mut self, bytes: &[u8], text: &mut String) {
-        if self.tail.is_empty() {
-            if let Ok(valid) = std::str::from_utf8(bytes) {
-                text.push_str(valid);
-                return;
-            }
+        if self.tail.is_empty()
+            && let Ok(valid) = std::str::from_utf8(bytes)
+        {
+            text.push_str(valid);
+            return;
         }
         self.tail.extend_from_slice(bytes);
         let mut kept = 0;

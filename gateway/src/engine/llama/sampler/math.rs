@@ -104,18 +104,18 @@ impl Law {
     }
 }
 
-/// How many logits of a block reach the threshold.
+/// How many logits of a block lie within the bounds, both included.
 #[inline]
-pub(super) fn count_above(block: &[f32], threshold: f32) -> u32 {
+pub(super) fn count_within(block: &[f32], low: f32, high: f32) -> u32 {
     let mut lanes = [0_u32; LANES];
     let (rows, rest) = block.as_chunks::<LANES>();
     for row in rows {
         for (lane, &logit) in lanes.iter_mut().zip(row) {
-            *lane += u32::from(logit >= threshold);
+            *lane += u32::from(logit >= low) & u32::from(logit <= high);
         }
     }
     for (lane, &logit) in lanes.iter_mut().zip(rest) {
-        *lane += u32::from(logit >= threshold);
+        *lane += u32::from(logit >= low) & u32::from(logit <= high);
     }
     lanes.iter().sum()
 }
@@ -165,7 +165,8 @@ mod tests {
         let law = Law { peak: 9.9, scale: 0.5 };
         let expected: f64 =
             block.iter().filter(|&&x| x >= 5.0).map(|&x| ((f64::from(x) - 9.9) * 0.5).exp()).sum();
-        assert_eq!(count_above(&block, 5.0), 50);
+        assert_eq!(count_within(&block, 5.0, f32::INFINITY), 50);
+        assert_eq!(count_within(&block, 5.0, 6.0), 11);
         assert!((f64::from(law.weight_above(&block, 5.0)) - expected).abs() < 1e-4);
     }
 }

@@ -18,6 +18,7 @@
 //! The logits are read in place: blocks in which penalties or bias change something are copied ([`view`]), and a
 //! mask that allows few tokens makes a short list. Scratch memory is one per thread, not one per sequence.
 
+mod histogram;
 mod key;
 mod logprobs;
 mod math;

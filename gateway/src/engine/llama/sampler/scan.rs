@@ -3,20 +3,12 @@
 use std::cmp::Ordering;
 
 use super::key::{LAST, index_of, key, logit_of};
-use super::math::{BLOCK, Law, count_above, largest};
+use super::math::{BLOCK, Law, count_within, largest};
 use super::view::View;
 
 /// A block that lies this far below the peak, in units of the temperature, weighs less than the rounding of the
 /// total, whatever the vocabulary: 10⁶ · exp(-32) is 10⁻⁸. It is passed over.
 const NEGLIGIBLE: f32 = -32.0;
-
-/// A threshold, and what the logits that reach it weigh and count.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bound {
-    pub(super) threshold: f32,
-    pub(super) weight: f64,
-    count: usize,
-}
 
 /// What a pass found, block by block.
 #[derive(Debug, Default)]
@@ -128,40 +120,7 @@ impl Scan {
     /// How many logits reach the threshold.
     pub(super) fn count_above(&self, view: &View<'_>, threshold: f32) -> usize {
         let blocks = view.blocks().zip(&self.maxima).filter(|(_, maximum)| **maximum >= threshold);
-        blocks.map(|(block, _)| count_above(block, threshold) as usize).sum()
-    }
-
-    /// Two thresholds between which the weight `need` is reached, with at most `few` logits between them where
-    /// logits differ enough for that; the upper with its weight. It lies at most `deepest` nats below the peak.
-    pub(super) fn bracket(
-        &self,
-        view: &View<'_>,
-        law: Law,
-        (need, deepest): (f64, f64),
-        few: usize,
-    ) -> (Bound, f32) {
-        let at = |nats: f64| {
-            let threshold = law.threshold(nats);
-            let blocks = view.blocks().zip(&self.maxima).filter(|(_, maximum)| **maximum >= threshold);
-            let weight = blocks.map(|(block, _)| f64::from(law.weight_above(block, threshold))).sum();
-            Bound { threshold, weight, count: self.count_above(view, threshold) }
-        };
-        let mut above = Bound { threshold: f32::INFINITY, weight: 0.0, count: 0 };
-        let mut below = Bound { threshold: law.threshold(deepest), weight: self.total, count: view.len() };
-        let (mut near, mut far) = (0.0, deepest);
-        for _ in 0..16 {
-            if below.count - above.count <= few {
-                break;
-            }
-            let middle = f64::midpoint(near, far);
-            let bound = at(middle);
-            if bound.weight < need {
-                (near, above) = (middle, bound);
-            } else {
-                (far, below) = (middle, bound);
-            }
-        }
-        (above, below.threshold)
+        blocks.map(|(block, _)| count_within(block, threshold, f32::INFINITY) as usize).sum()
     }
 
     /// A threshold that at least `count` logits reach, and not many more where that can be had cheaply.

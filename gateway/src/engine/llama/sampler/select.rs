@@ -1,7 +1,8 @@
 //! Truncation: which tokens remain, found by thresholds and partial selection instead of sorting the vocabulary.
 
-use super::key::{LAST, index_of, key, last_at, logit_of};
-use super::math::{BLOCK, Law, count_above};
+use super::histogram::Histogram;
+use super::key::{index_of, key, last_at, logit_of};
+use super::math::{BLOCK, Law};
 use super::scan::Scan;
 use super::view::View;
 
@@ -28,10 +29,15 @@ pub(super) struct Candidates {
 impl Candidates {
     /// Collects all logits that reach the threshold.
     pub(super) fn gather(&mut self, view: &View<'_>, scan: &Scan, threshold: f32) {
+        self.gather_within(view, scan, threshold, f32::INFINITY);
+    }
+
+    /// Collects all logits within the bounds, both included.
+    fn gather_within(&mut self, view: &View<'_>, scan: &Scan, low: f32, high: f32) {
         self.keys.clear();
         for ((block, &maximum), first) in view.blocks().zip(&scan.maxima).zip((0_u32..).step_by(BLOCK)) {
-            if maximum >= threshold {
-                self.gather_block(block, first, threshold);
+            if maximum >= low {
+                self.gather_block(block, first, (low, high));
             }
         }
     }
@@ -45,15 +51,23 @@ impl Candidates {
         few
     }
 
-    fn gather_block(&mut self, block: &[f32], first: u32, threshold: f32) {
-        for (row, start) in block.chunks(ROW).zip((first..).step_by(ROW)) {
-            // The row as a whole first: it is one comparison of vectors, and most rows have none.
-            if count_above(row, threshold) == 0 {
-                continue;
+    fn gather_block(&mut self, block: &[f32], first: u32, (low, high): (f32, f32)) {
+        let (rows, rest) = block.as_chunks::<ROW>();
+        let mut tail = [f32::NAN; ROW];
+        for (to, &from) in tail.iter_mut().zip(rest) {
+            *to = from;
+        }
+        for (row, start) in rows.iter().chain([&tail]).zip((first..).step_by(ROW)) {
+            // All comparisons first, without a branch; then only what was found.
+            let mut found = 0_u32;
+            for (&logit, bit) in row.iter().zip(0_u32..) {
+                found |= (u32::from(logit >= low) & u32::from(logit <= high)) << bit;
             }
-            for (&logit, index) in row.iter().zip(start..) {
-                if logit >= threshold {
-                    self.keys.push(key(logit, index));
+            while found != 0 {
+                let place = found.trailing_zeros();
+                found &= found - 1;
+                if let Some(&logit) = row.get(place as usize) {
+                    self.keys.push(key(logit, start + place));
                 }
             }
         }
@@ -88,14 +102,12 @@ impl Candidates {
         }
         // Below this all tokens together weigh less than what the nucleus leaves out: its end lies above.
         let deepest = (view.len() as f64 / (scan.total - need)).ln() * 1.01;
-        let (above, below) = scan.bracket(view, law, (need, deepest), MANY / 4);
-        self.gather(view, scan, below);
-        self.keys.retain(|&key| logit_of(key) < above.threshold);
-        if self.keys.is_empty() {
-            // Sums in another order round differently: `above` held enough already.
-            return Some(last_at(above.threshold));
-        }
-        Some(self.cutoff(law, need, above.weight))
+        let histogram = Histogram::new(law, deepest);
+        let (bin, held) = histogram.reach(view, need);
+        let (low, high) = histogram.around(bin);
+        self.gather_within(view, scan, low, high);
+        self.keys.retain(|&key| histogram.bin(logit_of(key)) == bin);
+        Some(self.cutoff(law, need, held))
     }
 
     /// Keeps the likeliest of the candidates that together weigh at least `need`; at least one.
@@ -127,7 +139,7 @@ impl Candidates {
             held += f64::from(law.weight(logit_of(key)));
             held >= need
         });
-        reached.or(rest.last().copied()).unwrap_or(LAST)
+        reached.or(rest.last().copied()).unwrap_or(last_at(f32::MIN))
     }
 
     /// Keeps the candidates whose logit reaches the threshold.

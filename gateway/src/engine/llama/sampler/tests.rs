@@ -228,7 +228,7 @@ fn a_nucleus_ends_within_equal_tokens_and_however_large_it_is() {
     assert_eq!(kept(&mut Sampler::new(&half, 1), &equal, None), (0..2_501).collect::<Vec<u32>>());
     let flat = logits(20_000, 4, 0.1);
     let most = Sampling { top_p: 0.9, min_p: 0.5, ..base() };
-    for (sampling, count) in [(half, 20_000), (most, 20_000), (Sampling { min_p: 0.4, ..base() }, 20_000)] {
+    for (sampling, count) in [(half, 3_000), (most, 3_000), (Sampling { min_p: 0.4, ..base() }, 3_000)] {
         let expected = distribution(&sampling, &flat, None, &Past::default());
         let kept = kept(&mut Sampler::new(&sampling, 1), &flat, None);
         assert!(kept.len().abs_diff(expected.len()) <= 2, "{} {}", kept.len(), expected.len());
@@ -239,7 +239,7 @@ fn a_nucleus_ends_within_equal_tokens_and_however_large_it_is() {
         // Drawn from all over the set, not from its front only.
         let mean = found.iter().map(|(id, n)| f64::from(*id) * *n as f64).sum::<f64>() / count as f64;
         let middle: f64 = expected.iter().map(|&(id, probability)| f64::from(id) * probability).sum();
-        assert!((mean - middle).abs() < 250.0, "{mean} {middle}");
+        assert!((mean - middle).abs() < 600.0, "{mean} {middle}");
     }
 }
 
@@ -259,12 +259,12 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn masks()(kind in 0..3, seed in any::<u64>(), words in 1_u64..200) -> Option<Vec<u32>> {
-        let random = |i: u64| random::unit(seed, i).to_bits() as u32;
+    fn masks()(kind in 0..3, words in prop::collection::vec(any::<u32>(), 1..200)) -> Option<Vec<u32>> {
+        let one_of_many = |(i, word): (usize, &u32)| if i % 7 == 3 { 1 << (word % 32) } else { 0 };
         match kind {
             0 => None,
-            1 => Some((0..words).map(|i| if i % 7 == 3 { 1 << (i % 32) } else { 0 }).collect()),
-            _ => Some((0..words).map(random).collect()),
+            1 => Some(words.iter().enumerate().map(one_of_many).collect()),
+            _ => Some(words),
         }
     }
 }
@@ -296,7 +296,7 @@ fn kept(sampler: &mut Sampler, logits: &[f32], mask: Option<&[u32]>) -> Vec<u32>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_truncation_keeps_equals_the_reference(

@@ -268,7 +268,7 @@ impl<C: Compute> Scheduler<C> {
         let cost = u32::try_from(sequence.tokens.len()).unwrap_or(u32::MAX);
         self.gauges.preempted();
         self.gauges.rejoin_queue();
-        self.queue.push_front(Arc::clone(&job.tenant), job.priority, cost, sequence);
+        self.queue.put_back(Arc::clone(&job.tenant), job.priority, cost, sequence);
     }
 
     fn close_hole(&mut self) {

@@ -77,7 +77,7 @@ impl Moment {
     fn field(&self, directive: char) -> Option<String> {
         let month = MONTHS.get(usize::try_from(self.month).ok()?.checked_sub(1)?)?;
         let day = DAYS.get(usize::try_from(self.weekday).ok()?)?;
-        let hour12 = if self.hour % 12 == 0 { 12 } else { self.hour % 12 };
+        let hour12 = if self.hour.is_multiple_of(12) { 12 } else { self.hour % 12 };
         Some(match directive {
             'Y' => self.year.to_string(),
             'y' => format!("{:02}", self.year % 100),

@@ -81,6 +81,15 @@ fn chatml_is_rendered_as_the_models_expect_it() {
 }
 
 #[test]
+fn the_default_model_gets_its_own_instructions() {
+    let source = r"{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe SmolLM<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    assert_eq!(
+        text(source, &chat(json!([{"role": "user", "content": "Hi"}]))),
+        "<|im_start|>system\nBe SmolLM<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    );
+}
+
+#[test]
 fn a_template_without_tools_is_told_of_them_in_its_system_message() {
     let chat = with_tool(chat(json!([
         {"role": "system", "content": "S"},
