@@ -13,14 +13,16 @@ fn check(fields: Value) -> Result<ChatPlan, ApiError> {
 
 #[track_caller]
 fn accepted(fields: Value) -> ChatPlan {
-    check(fields.clone()).unwrap_or_else(|error| panic!("{fields} is refused: {error}"))
+    let shown = fields.to_string();
+    check(fields).unwrap_or_else(|error| panic!("{shown} is refused: {error}"))
 }
 
 #[track_caller]
 fn refused(param: &str, fields: Value) {
-    let error = check(fields.clone()).expect_err(&format!("{fields} is accepted"));
+    let shown = fields.to_string();
+    let error = check(fields).expect_err(&format!("{shown} is accepted"));
     assert_eq!(error.status().as_u16(), 400);
-    assert_eq!(error.envelope().error.param.as_deref(), Some(param), "{fields}: {error}");
+    assert_eq!(error.envelope().error.param.as_deref(), Some(param), "{shown}: {error}");
 }
 
 #[test]
