@@ -1,0 +1,202 @@
+//! The configuration: one struct per section, built once from default < file < environment < flag.
+//!
+//! Only this module reads the environment. Every option is one row of [`options::SETTINGS`]; a section's struct says
+//! its type and default, its `validate` what types cannot say. Errors name the source and the key.
+
+mod duration;
+mod listen;
+mod log;
+mod model;
+pub mod options;
+mod print;
+mod server;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub use listen::{InvalidAddress, ListenAddress};
+pub use log::{LogConfig, LogFormat};
+pub use model::{FlashAttention, KvLayout, KvType, ModelConfig, ShareScope};
+pub use server::ServerConfig;
+pub use sources::{Environment, Flags, Source};
+
+/// The whole configuration, valid.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of models, keys and state.
+    pub data_dir: PathBuf,
+    /// The socket, its limits and its time-outs.
+    pub server: ServerConfig,
+    /// What is logged, and how it looks.
+    pub log: LogConfig,
+    /// How the default model of the data folder is run, where `models` is empty; it has no path.
+    #[serde(rename = "model")]
+    pub model_defaults: ModelConfig,
+    /// The models; none means the default model of the data folder.
+    pub models: Vec<ModelConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            server: ServerConfig::default(),
+            log: LogConfig::default(),
+            model_defaults: ModelConfig::default(),
+            models: Vec::new(),
+        }
+    }
+}
+
+/// A configuration, and where each of its values came from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// `GATEWAY_…` variables that are no option: probably typing errors.
+    pub unknown_variables: Vec<String>,
+    layers: sources::Layers,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there, or may not be read.
+    #[error("configuration file {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("configuration file {}: {cause}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        #[source]
+        cause: Box<toml::de::Error>,
+    },
+    /// A value cannot work.
+    #[error("{source_of}: {key}: {message}")]
+    Value {
+        /// Where the value came from.
+        source_of: Source,
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// What a section's `validate` found: a key of the section, and what is wrong with its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct Invalid {
+    /// The key, without its section.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub message: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(key: &'static str, message: impl Into<String>) -> Self {
+        Self { key, message: message.into() }
+    }
+}
+
+/// For `validate`: the condition, or the key with the message.
+pub(crate) fn require(condition: bool, key: &'static str, message: &'static str) -> Result<(), Invalid> {
+    if condition { Ok(()) } else { Err(Invalid::new(key, message)) }
+}
+
+impl Config {
+    /// Loads from all sources. `file` is the flag `--config`; without it `GATEWAY_CONFIG` may name one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, or a value that cannot work.
+    pub fn load(
+        file: Option<&Path>,
+        environment: &Environment,
+        flags: &Flags,
+    ) -> Result<Loaded, ConfigError> {
+        let mut layers = sources::Layers::default();
+        layers.set("data_dir", Value::String(default_data_dir(environment)), Source::Default);
+        let variable = || environment.get("GATEWAY_CONFIG").map(PathBuf::from);
+        if let Some(path) = file.map(Path::to_owned).or_else(variable) {
+            layers.add_table(sources::read_file(&path)?, &Source::File(path));
+        }
+        layers.add_texts(environment, flags)?;
+        let table = layers.resolve()?;
+        let config = deserialize(table, &layers)?;
+        config.validate(&layers)?;
+        Ok(Loaded { config, unknown_variables: sources::unknown_variables(environment), layers })
+    }
+
+    fn validate(&self, layers: &sources::Layers) -> Result<(), ConfigError> {
+        let in_section = |section: &str, invalid: Invalid| {
+            let key = format!("{section}.{}", invalid.key);
+            // What is missing from an entry of the file is missing there.
+            let source_of = match layers.source(&key) {
+                Source::Default if section.starts_with("models.") => layers.source("models"),
+                source => source,
+            };
+            ConfigError::Value { source_of, key, message: invalid.message }
+        };
+        self.server.validate().map_err(|invalid| in_section("server", invalid))?;
+        self.log.validate().map_err(|invalid| in_section("log", invalid))?;
+        if self.models.is_empty() {
+            let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };
+            default.validate().map_err(|invalid| in_section("model", invalid))?;
+        }
+        for (index, model) in self.models.iter().enumerate() {
+            let section = format!("models.{index}");
+            model.validate().map_err(|invalid| in_section(&section, invalid))?;
+            let twin = self.models.iter().take(index).any(|other| other.name() == model.name());
+            if twin {
+                let message = format!("two models are named `{}`; give one another `id`", model.name());
+                return Err(in_section(&section, Invalid::new("id", message)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    /// Where a key's value came from.
+    pub fn source(&self, key: &str) -> Source {
+        self.layers.source(key)
+    }
+
+    /// The effective configuration as TOML, each line with its source.
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
+    }
+}
+
+fn deserialize(table: Table, layers: &sources::Layers) -> Result<Config, ConfigError> {
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let key = error.path().to_string().replace('[', ".").replace(']', "");
+        let message = error.into_inner().to_string().trim().to_owned();
+        ConfigError::Value { source_of: layers.source(&key), key, message }
+    })
+}
+
+/// `$XDG_DATA_HOME/sluice`, else `~/.local/share/sluice`, else (a container without a home) `./data`.
+fn default_data_dir(environment: &Environment) -> String {
+    let under = |variable: &str, rest: &str| {
+        let base = environment.get(variable).filter(|base| base.starts_with('/') && *base != "/")?;
+        Some(format!("{}/{rest}", base.trim_end_matches('/')))
+    };
+    under("XDG_DATA_HOME", "sluice")
+        .or_else(|| under("HOME", ".local/share/sluice"))
+        .unwrap_or_else(|| "./data".to_owned())
+}

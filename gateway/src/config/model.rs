@@ -1,0 +1,178 @@
+//! The entries `[[models]]`: a model file, and how it is run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+use super::{Invalid, require};
+
+/// A model to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The name clients use; absent means the file's name without `.gguf`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The GGUF file.
+    #[serde(skip_serializing_if = "no_path")]
+    pub path: PathBuf,
+    /// Sequences computed at once.
+    pub parallel: u32,
+    /// Window of one sequence in tokens; 0 is the model's own, up to 4096.
+    pub context: u32,
+    /// Compute threads for decoding; absent means as many as there are cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// Compute threads for prefill; absent means as `threads`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_threads: Option<u32>,
+    /// Layers computed on the GPU, where the build has one.
+    pub gpu_layers: u32,
+    /// Type of the KV cache's cells.
+    pub kv_type: KvType,
+    /// How sequences share the KV cache.
+    pub kv_layout: KvLayout,
+    /// Whether attention is computed in one fused step.
+    pub flash_attention: FlashAttention,
+    /// The most tokens in one decode step.
+    pub batch: u32,
+    /// The most prefill tokens a step takes while other sequences decode.
+    pub prefill_chunk: u32,
+    /// Memory for prefixes kept after their request, in MiB; 0 keeps none.
+    pub prefix_cache_mib: u32,
+    /// Requests that may wait.
+    pub queue: u32,
+    /// Who may share a computed prefix.
+    pub share_prefix: ShareScope,
+    /// A Jinja chat template to use instead of the model's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<PathBuf>,
+    /// How long a stream's reader may take no event before its generation is cancelled.
+    #[serde(with = "duration")]
+    pub slow_reader_timeout: Duration,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            id: None,
+            path: PathBuf::new(),
+            parallel: 16,
+            context: 0,
+            threads: None,
+            batch_threads: None,
+            gpu_layers: 0,
+            kv_type: KvType::F16,
+            kv_layout: KvLayout::Split,
+            flash_attention: FlashAttention::Auto,
+            batch: 512,
+            prefill_chunk: 128,
+            prefix_cache_mib: 512,
+            queue: 256,
+            share_prefix: ShareScope::Tenant,
+            chat_template: None,
+            slow_reader_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+fn no_path(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// Type of the KV cache's cells: smaller holds more, at some loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvType {
+    /// 16-bit floats.
+    F16,
+    /// 8-bit blocks.
+    Q8_0,
+    /// 4-bit blocks.
+    Q4_0,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit brain floats.
+    Bf16,
+}
+
+/// How sequences share the KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvLayout {
+    /// Each sequence has its own part: faster decoding of many sequences.
+    Split,
+    /// One pool for all: a prefix is shared without a copy.
+    Unified,
+}
+
+/// Whether attention is computed in one fused step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlashAttention {
+    /// Where the model and the device allow it.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Who may share a computed prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareScope {
+    /// Requests of one tenant: timing tells nobody what others asked.
+    Tenant,
+    /// All requests: most reuse, where all callers trust each other.
+    All,
+    /// No two requests.
+    None,
+}
+
+impl ModelConfig {
+    /// The name clients use.
+    pub fn name(&self) -> String {
+        let stem = || self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        self.id.clone().or_else(stem).unwrap_or_default()
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// The first key whose value cannot work.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        require(!self.path.as_os_str().is_empty(), "path", "is missing: name a GGUF file")?;
+        require(!self.name().trim().is_empty(), "id", "must not be empty")?;
+        // llama.cpp's own bound on sequences.
+        require((1..=256).contains(&self.parallel), "parallel", "must be from 1 to 256")?;
+        require(
+            self.context == 0 || self.context >= 64,
+            "context",
+            "must be 0 (the model's own) or at least 64",
+        )?;
+        for (key, threads) in [("threads", self.threads), ("batch_threads", self.batch_threads)] {
+            require(threads.is_none_or(|n| (1..=512).contains(&n)), key, "must be from 1 to 512")?;
+        }
+        require(
+            (32..=65_536).contains(&self.batch) && self.batch >= self.parallel,
+            "batch",
+            "must be from 32 to 65536, and at least `parallel`",
+        )?;
+        require(
+            (1..=self.batch).contains(&self.prefill_chunk),
+            "prefill_chunk",
+            "must be from 1 to the value of `batch`",
+        )?;
+        require(self.queue >= 1, "queue", "must be at least 1")?;
+        let quantised = matches!(self.kv_type, KvType::Q8_0 | KvType::Q4_0);
+        require(
+            !(quantised && self.flash_attention == FlashAttention::Off),
+            "flash_attention",
+            "must not be off with a quantised `kv_type`: llama.cpp cannot compute it",
+        )?;
+        require(!self.slow_reader_timeout.is_zero(), "slow_reader_timeout", "must be longer than 0")
+    }
+}

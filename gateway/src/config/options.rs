@@ -1,0 +1,119 @@
+//! The table of options: each has one name, as flag, variable and key of the file.
+
+use toml::Value;
+
+use super::{LogConfig, ModelConfig, ServerConfig};
+
+/// What a flag's or variable's text stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, a word of a list, a path or a duration.
+    Text,
+    /// A whole number.
+    Number,
+}
+
+/// One option.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The flag without its dashes: `max-connections`.
+    pub name: &'static str,
+    /// The key in the file: `server.max_connections`. Keys of `model.` are what `[[models]]` entries inherit.
+    pub key: &'static str,
+    /// What its text stands for.
+    pub kind: Kind,
+    /// The value's name in the help.
+    pub value: &'static str,
+    /// One line for the help.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The environment variable: `GATEWAY_MAX_CONNECTIONS`.
+    pub fn variable(&self) -> String {
+        format!("GATEWAY_{}", self.name.replace('-', "_").to_uppercase())
+    }
+}
+
+impl Setting {
+    /// The built-in value, where there is one.
+    pub fn default_value(&self) -> Option<String> {
+        if self.key == "data_dir" {
+            return Some("$XDG_DATA_HOME/sluice or ~/.local/share/sluice".to_owned());
+        }
+        let (section, leaf) = self.key.split_once('.')?;
+        let section = match section {
+            "server" => Value::try_from(ServerConfig::default()),
+            "log" => Value::try_from(LogConfig::default()),
+            _ => Value::try_from(ModelConfig::default()),
+        };
+        match section.ok()?.get(leaf)? {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(text.clone()),
+            value => Some(value.to_string()),
+        }
+    }
+}
+
+/// The option of a key.
+pub fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+const fn text(name: &'static str, key: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting { name, key, kind: Kind::Text, value, help }
+}
+
+const fn number(name: &'static str, key: &'static str, help: &'static str) -> Setting {
+    Setting { name, key, kind: Kind::Number, value: "N", help }
+}
+
+/// Every option there is.
+pub static SETTINGS: [Setting; 32] = [
+    text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
+    text("listen", "server.listen", "ADDRESS", "Where to listen: host:port (port 0: any) or unix:PATH"),
+    number(
+        "worker-threads",
+        "server.worker_threads",
+        "Threads of the async runtime; few, beside the compute threads",
+    ),
+    number("max-connections", "server.max_connections", "Connections held at once"),
+    number("max-body-bytes", "server.max_body_bytes", "Longest request body"),
+    number("max-headers", "server.max_headers", "Most header fields of a request"),
+    number("max-header-bytes", "server.max_header_bytes", "Longest request head"),
+    text("header-timeout", "server.header_timeout", "TIME", "How long a request head may take"),
+    text("body-timeout", "server.body_timeout", "TIME", "How long a request body may make no progress"),
+    text(
+        "idle-timeout",
+        "server.idle_timeout",
+        "TIME",
+        "How long a connection may wait for its next request",
+    ),
+    text("write-timeout", "server.write_timeout", "TIME", "How long a client may take no byte of its answer"),
+    text("keep-alive", "server.keep_alive", "TIME", "How often a silent stream sends a comment"),
+    text("drain-timeout", "server.drain_timeout", "TIME", "How long running streams may go on after SIGTERM"),
+    text("log", "log.filter", "FILTER", "Log levels, as `info` or `info,gateway=debug`"),
+    text(
+        "log-format",
+        "log.format",
+        "FORMAT",
+        "Log lines: auto (human on a terminal, else json), human, json",
+    ),
+    text("model", "model.path", "GGUF", "Model file; the file's [[models]] serve several"),
+    text("model-id", "model.id", "NAME", "Name clients use (default: the file's name)"),
+    number("parallel", "model.parallel", "Sequences computed at once"),
+    number("context", "model.context", "Window of a sequence in tokens; 0: the model's own, up to 4096"),
+    number("threads", "model.threads", "Compute threads for decoding (default: the cores)"),
+    number("batch-threads", "model.batch_threads", "Compute threads for prefill (default: as --threads)"),
+    number("gpu-layers", "model.gpu_layers", "Layers computed on the GPU"),
+    text("kv-type", "model.kv_type", "TYPE", "KV cache cells: f16, q8_0, q4_0, f32, bf16"),
+    text("kv-layout", "model.kv_layout", "LAYOUT", "KV cache: split (a part each) or unified (one pool)"),
+    text("flash-attention", "model.flash_attention", "MODE", "auto, on or off"),
+    number("batch", "model.batch", "Most tokens in one decode step"),
+    number("prefill-chunk", "model.prefill_chunk", "Most prefill tokens a step while others decode"),
+    number("prefix-cache-mib", "model.prefix_cache_mib", "Memory for kept prefixes in MiB; 0 keeps none"),
+    number("queue", "model.queue", "Requests that may wait"),
+    text("share-prefix", "model.share_prefix", "SCOPE", "Who shares computed prefixes: tenant, all, none"),
+    text("chat-template", "model.chat_template", "FILE", "Jinja chat template instead of the model's own"),
+    text("slow-reader-timeout", "model.slow_reader_timeout", "TIME", "How long a stream may take no event"),
+];

@@ -1,0 +1,50 @@
+//! The effective configuration as TOML, each line with where its value came from.
+
+use toml::{Table, Value};
+
+use super::Loaded;
+use super::options::SETTINGS;
+
+/// Writes the configuration so that it can be read back as a file. Optional keys without a value are comments.
+pub(super) fn to_toml(loaded: &Loaded) -> String {
+    let Ok(Value::Table(config)) = Value::try_from(&loaded.config) else {
+        return String::new();
+    };
+    let mut out = String::new();
+    write_keys(&mut out, loaded, &config, "", "");
+    // What models have in common shows in each of them; without any, it is how the default model runs.
+    let sections: &[&str] =
+        if loaded.config.models.is_empty() { &["server", "log", "model"] } else { &["server", "log"] };
+    for &section in sections {
+        if let Some(Value::Table(table)) = config.get(section) {
+            out.push_str("\n[");
+            out.push_str(section);
+            out.push_str("]\n");
+            write_keys(&mut out, loaded, table, section, section);
+        }
+    }
+    if let Some(Value::Array(models)) = config.get("models") {
+        for (index, model) in models.iter().enumerate() {
+            out.push_str("\n[[models]]\n");
+            let Value::Table(model) = model else { continue };
+            write_keys(&mut out, loaded, model, "model", &format!("models.{index}"));
+        }
+    }
+    out
+}
+
+/// The keys of one section in the order of the options; `shown` is the prefix of the sources' keys.
+fn write_keys(out: &mut String, loaded: &Loaded, table: &Table, section: &str, shown: &str) {
+    for setting in &SETTINGS {
+        let (setting_section, leaf) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if setting_section != section {
+            continue;
+        }
+        let key = if shown.is_empty() { leaf.to_owned() } else { format!("{shown}.{leaf}") };
+        let line = match table.get(leaf) {
+            Some(value) => format!("{leaf} = {value}  # {}\n", loaded.source(&key)),
+            None => format!("# {leaf} is not set\n"),
+        };
+        out.push_str(&line);
+    }
+}

@@ -1,0 +1,191 @@
+//! The configuration's behaviour, from all its sources.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::options::SETTINGS;
+use super::*;
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn flags(given: &[(&'static str, &str)]) -> Flags {
+    given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load_file(text: &str) -> Result<Loaded, ConfigError> {
+    Config::load(Some(file(text).path()), &Environment::default(), &Flags::default())
+}
+
+#[test]
+fn nothing_configured_is_valid() {
+    let loaded = Config::load(None, &environment(&[("HOME", "/home/a")]), &Flags::default()).unwrap();
+    let expected = Config { data_dir: "/home/a/.local/share/sluice".into(), ..Config::default() };
+    assert_eq!(loaded.config, expected);
+    assert_eq!(loaded.source("server.listen"), Source::Default);
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+    let file = file("[server]\nmax_connections = 1\nmax_headers = 11\nmax_body_bytes = 1111\n");
+    let environment = environment(&[("GATEWAY_MAX_CONNECTIONS", "2"), ("GATEWAY_MAX_HEADERS", "22")]);
+    let flags = flags(&[("max-connections", "3")]);
+    let loaded = Config::load(Some(file.path()), &environment, &flags).unwrap();
+    let server = &loaded.config.server;
+    assert_eq!((server.max_connections, server.max_headers, server.max_body_bytes), (3, 22, 1111));
+    assert_eq!(server.worker_threads, ServerConfig::default().worker_threads);
+    assert_eq!(loaded.source("server.max_connections").to_string(), "flag --max-connections");
+    assert_eq!(loaded.source("server.max_headers").to_string(), "environment variable GATEWAY_MAX_HEADERS");
+    assert_eq!(loaded.source("server.max_body_bytes"), Source::File(file.path().to_owned()));
+}
+
+#[test]
+fn the_data_folder_falls_back_from_xdg_to_home_to_here() {
+    let data_dir = |variables: &[(&str, &str)]| {
+        Config::load(None, &environment(variables), &Flags::default()).unwrap().config.data_dir
+    };
+    assert_eq!(data_dir(&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")]), Path::new("/x/sluice"));
+    assert_eq!(data_dir(&[("XDG_DATA_HOME", ""), ("HOME", "/h")]), Path::new("/h/.local/share/sluice"));
+    assert_eq!(data_dir(&[("HOME", "/")]), Path::new("./data"));
+    assert_eq!(data_dir(&[("GATEWAY_DATA_DIR", "/d"), ("HOME", "/h")]), Path::new("/d"));
+}
+
+#[test]
+fn models_of_the_file_inherit_the_common_settings_and_keep_their_own() {
+    let file = file(
+        "[model]\ncontext = 512\n[[models]]\npath = 'a.gguf'\n[[models]]\nid = 'b'\npath = 'c.gguf'\nparallel = 2\n",
+    );
+    let environment = environment(&[("GATEWAY_PARALLEL", "4")]);
+    let loaded = Config::load(Some(file.path()), &environment, &Flags::default()).unwrap();
+    let models = &loaded.config.models;
+    let seen: Vec<_> = models.iter().map(|model| (model.name(), model.parallel, model.context)).collect();
+    assert_eq!(seen, [("a".to_owned(), 4, 512), ("b".to_owned(), 2, 512)]);
+    assert_eq!(loaded.source("models.0.parallel").to_string(), "environment variable GATEWAY_PARALLEL");
+    assert_eq!(loaded.source("models.1.parallel"), Source::File(file.path().to_owned()));
+}
+
+#[test]
+fn a_model_by_variable_replaces_the_list_of_the_file() {
+    let file = file("[[models]]\npath = 'a.gguf'\nparallel = 2\n[[models]]\npath = 'b.gguf'\n");
+    let environment = environment(&[("GATEWAY_MODEL", "/m/c.gguf")]);
+    let loaded = Config::load(Some(file.path()), &environment, &Flags::default()).unwrap();
+    assert_eq!(loaded.config.models.len(), 1);
+    assert_eq!((loaded.config.models[0].name().as_str(), loaded.config.models[0].parallel), ("c", 16));
+    assert_eq!(loaded.source("models.0.path").to_string(), "environment variable GATEWAY_MODEL");
+}
+
+#[test]
+fn settings_without_a_model_are_kept_for_the_default_one() {
+    let environment = environment(&[("GATEWAY_PARALLEL", "4")]);
+    let loaded = Config::load(None, &environment, &Flags::default()).unwrap();
+    assert!(loaded.config.models.is_empty());
+    assert_eq!(loaded.config.model_defaults.parallel, 4);
+    let printed = loaded.to_toml();
+    assert!(printed.contains("parallel = 4  # environment variable GATEWAY_PARALLEL"), "{printed}");
+    assert_eq!(load_file(&printed).unwrap().config, loaded.config);
+    let error = Config::load(None, &Environment::default(), &flags(&[("parallel", "0")])).unwrap_err();
+    assert_eq!(error.to_string(), "flag --parallel: model.parallel: must be from 1 to 256");
+}
+
+#[test]
+fn errors_name_the_source_and_the_key() {
+    let message = |text: &str| load_file(text).unwrap_err().to_string();
+    for (text, expected) in [
+        ("[server]\nmax_conections = 1", "server.max_conections: is not a key"),
+        ("[server]\nmax_conections = 1", "did you mean `server.max_connections`?"),
+        ("[serve]\nlisten = 'a:1'", "serve.listen: is not a key"),
+        ("verbose = true", "verbose: is not a key"),
+        ("[[models]]\npath = 'a'\nparalel = 1", "models.0.paralel: is not a key"),
+        ("[server]\nmax_connections = 'many'", "server.max_connections: invalid type"),
+        ("[server]\nmax_connections = -1", "server.max_connections: "),
+        ("[server]\nmax_connections = 0", "server.max_connections: must be at least 1"),
+        ("[server]\nheader_timeout = 'soon'", "server.header_timeout: invalid value"),
+        ("[server]\nlisten = '8080'", "server.listen: `8080` is not an address"),
+        ("[log]\nfilter = 'gateway=loud'", "log.filter: is no log filter"),
+        ("[[models]]\nid = 'x'", "models.0.path: is missing"),
+        (
+            "[[models]]\npath = 'a'\nkv_type = 'q8_0'\nflash_attention = 'off'",
+            "models.0.flash_attention: must not",
+        ),
+        (
+            "[[models]]\npath = 'a.gguf'\n[[models]]\npath = 'b/a.gguf'",
+            "models.1.id: two models are named `a`",
+        ),
+        ("[model]\npath = 'a'\n[[models]]\npath = 'b'", "model.path: give either"),
+        ("models = [1]", "models.0: must be a table"),
+        ("server = 3", "server"),
+        ("[server", "TOML parse error"),
+    ] {
+        let message = message(text);
+        assert!(message.contains(expected), "{text:?} gave {message}");
+        assert!(message.contains("file "), "{text:?} does not name the file: {message}");
+    }
+}
+
+#[test]
+fn a_bad_variable_or_flag_is_named() {
+    let by_variable = Config::load(None, &environment(&[("GATEWAY_PARALLEL", "x")]), &Flags::default());
+    let expected = "environment variable GATEWAY_PARALLEL: model.parallel: `x` is not a whole number";
+    assert_eq!(by_variable.unwrap_err().to_string(), expected);
+    let by_flag = Config::load(None, &Environment::default(), &flags(&[("listen", "nowhere")])).unwrap_err();
+    assert!(by_flag.to_string().starts_with("flag --listen: server.listen: `nowhere` is not an address"));
+    let missing = Config::load(Some(Path::new("/no/such.toml")), &Environment::default(), &Flags::default());
+    assert!(missing.unwrap_err().to_string().starts_with("configuration file /no/such.toml: "));
+}
+
+#[test]
+fn variables_that_are_no_option_are_told() {
+    let environment = environment(&[("GATEWAY_LISTN", "a:1"), ("GATEWAY_LOG", "debug"), ("PATH", "/bin")]);
+    let loaded = Config::load(None, &environment, &Flags::default()).unwrap();
+    assert_eq!(loaded.unknown_variables, ["GATEWAY_LISTN"]);
+}
+
+#[test]
+fn what_is_printed_reads_back_as_the_same_configuration() {
+    let given =
+        flags(&[("model", "/m/a.gguf"), ("keep-alive", "1500ms"), ("threads", "3"), ("data-dir", "/d")]);
+    let loaded = Config::load(None, &Environment::default(), &given).unwrap();
+    let printed = loaded.to_toml();
+    assert!(printed.contains("keep_alive = \"1500ms\"  # flag --keep-alive\n"), "{printed}");
+    assert!(printed.contains("# batch_threads is not set\n"), "{printed}");
+    let again = load_file(&printed).unwrap();
+    assert_eq!(again.config, loaded.config);
+    assert_eq!(again.config.server.keep_alive, Duration::from_millis(1500));
+}
+
+#[test]
+fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
+    let whole = ModelConfig {
+        id: Some("a".to_owned()),
+        path: "a.gguf".into(),
+        threads: Some(1),
+        batch_threads: Some(1),
+        chat_template: Some("t".into()),
+        ..ModelConfig::default()
+    };
+    let config = Config { models: vec![whole], ..Config::default() };
+    let Ok(Value::Table(table)) = Value::try_from(&config) else { panic!("the configuration is a table") };
+    let mut keys = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(section) => keys.extend(section.keys().map(|leaf| format!("{key}.{leaf}"))),
+            Value::Array(models) => {
+                keys.extend(models[0].as_table().unwrap().keys().map(|leaf| format!("model.{leaf}")))
+            }
+            _ => keys.push(key),
+        }
+    }
+    let mut options: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
+    keys.sort();
+    options.sort();
+    keys.dedup();
+    assert_eq!(keys, options);
+}
