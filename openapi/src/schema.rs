@@ -54,7 +54,8 @@ mod tests {
     #[track_caller]
     fn agree<T: JsonSchema + Serialize>(value: &T) {
         let definitions = definitions::<T>();
-        let documented = definitions.get(&*T::schema_name()).and_then(|schema| schema["properties"].as_object());
+        let documented =
+            definitions.get(&*T::schema_name()).and_then(|schema| schema["properties"].as_object());
         let documented: BTreeSet<_> = documented.unwrap().keys().cloned().collect();
         let written = serde_json::to_value(value).unwrap();
         let written: BTreeSet<_> = written.as_object().unwrap().keys().cloned().collect();
@@ -73,7 +74,8 @@ mod tests {
             context_window: 1,
             embedding_dimensions: Some(1),
         });
-        let call = serde_json::json!({"id": "", "type": "function", "function": {"name": "", "arguments": ""}});
+        let call =
+            serde_json::json!({"id": "", "type": "function", "function": {"name": "", "arguments": ""}});
         let call: ToolCall = serde_json::from_value(call).unwrap();
         agree(&call);
         agree(&Message {

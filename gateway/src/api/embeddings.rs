@@ -5,8 +5,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openapi::embeddings::{
-    Embedding, EmbeddingObject, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, EncodingFormat,
-    Input, Vector,
+    Embedding, EmbeddingObject, EmbeddingsInput, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage,
+    EncodingFormat, Vector,
 };
 use openapi::models::ListObject;
 use poem::Request;
@@ -78,12 +78,12 @@ fn check_dimensions(asked: Option<u32>, card: &ModelCard) -> Result<(), ApiError
     }
 }
 
-fn inputs(input: Input) -> Result<Vec<EmbeddingInput>, ApiError> {
+fn inputs(input: EmbeddingsInput) -> Result<Vec<EmbeddingInput>, ApiError> {
     let inputs: Vec<_> = match input {
-        Input::Text(text) => vec![EmbeddingInput::Text(text)],
-        Input::Texts(texts) => texts.into_iter().map(EmbeddingInput::Text).collect(),
-        Input::Tokens(tokens) => vec![EmbeddingInput::Tokens(tokens)],
-        Input::TokenLists(lists) => lists.into_iter().map(EmbeddingInput::Tokens).collect(),
+        EmbeddingsInput::Text(text) => vec![EmbeddingInput::Text(text)],
+        EmbeddingsInput::Texts(texts) => texts.into_iter().map(EmbeddingInput::Text).collect(),
+        EmbeddingsInput::Tokens(tokens) => vec![EmbeddingInput::Tokens(tokens)],
+        EmbeddingsInput::TokenLists(lists) => lists.into_iter().map(EmbeddingInput::Tokens).collect(),
     };
     if inputs.is_empty() || inputs.iter().any(is_empty) {
         return Err(

@@ -45,7 +45,8 @@ impl PredictApi {
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(self.app.catalog.resolve_or_default(model.as_deref()))?;
         let engine = generation::route(&self.app, &named.card().id, &mut settlement)?;
-        let events = generation::begin(&self.app, &*engine, vec![request], start_for(&caller), settlement).await?;
+        let events =
+            generation::begin(&self.app, &*engine, vec![request], start_for(&caller), settlement).await?;
         let head = generation::head("predict", &*engine, None);
         let shape = StreamShape { choices: 1, ..StreamShape::default() };
         let answer = fold(head, shape, events).await?;

@@ -13,9 +13,9 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
 use self::allowed::Paths;
+use crate::accounting::{Books, LogLedger};
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
-use crate::accounting::{Books, LogLedger};
 use crate::api::docs;
 use crate::api::embeddings::EmbeddingsApi;
 use crate::api::health::HealthApi;

@@ -1,3 +1,0 @@
-//! tmp
-#[expect(clippy::print_stdout, reason="tmp")]
-fn main(){print!("{}", gateway::routes::document())}
