@@ -64,4 +64,4 @@ impl std::fmt::Debug for Books {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,8 +8,9 @@ use super::{Books, Ledger, Outcome, Record};
 use crate::engine::{Delta, Event, FinishReason, TokenCount, Usage};
 use crate::error::{ApiError, ErrorKind};
 
+/// A ledger that keeps what it is told.
 #[derive(Default)]
-struct Collected(Mutex<Vec<Record>>);
+pub(crate) struct Collected(pub(crate) Mutex<Vec<Record>>);
 
 impl Ledger for Collected {
     fn settle(&self, record: &Record) {
@@ -17,7 +18,8 @@ impl Ledger for Collected {
     }
 }
 
-fn books() -> (Books, Arc<Collected>) {
+/// Books whose records can be read.
+pub(crate) fn books() -> (Books, Arc<Collected>) {
     let ledger = Arc::new(Collected::default());
     (Books::new(Arc::clone(&ledger) as Arc<dyn Ledger>), ledger)
 }

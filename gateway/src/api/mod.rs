@@ -5,6 +5,8 @@ pub mod completions;
 pub mod docs;
 pub mod embeddings;
 pub(crate) mod generation;
+#[cfg(test)]
+pub(crate) mod harness;
 pub mod health;
 pub mod models;
 pub mod payload;

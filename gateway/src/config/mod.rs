@@ -35,6 +35,9 @@ pub struct Config {
     pub server: ServerConfig,
     /// What is logged, and how it looks.
     pub log: LogConfig,
+    /// How the default model of the data folder is run, where `models` is empty; it has no path.
+    #[serde(rename = "model")]
+    pub model_defaults: ModelConfig,
     /// The models; none means the default model of the data folder.
     pub models: Vec<ModelConfig>,
 }
@@ -45,6 +48,7 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             server: ServerConfig::default(),
             log: LogConfig::default(),
+            model_defaults: ModelConfig::default(),
             models: Vec::new(),
         }
     }
@@ -140,10 +144,19 @@ impl Config {
     fn validate(&self, layers: &sources::Layers) -> Result<(), ConfigError> {
         let in_section = |section: &str, invalid: Invalid| {
             let key = format!("{section}.{}", invalid.key);
-            ConfigError::Value { source_of: layers.source(&key), key, message: invalid.message }
+            // What is missing from an entry of the file is missing there.
+            let source_of = match layers.source(&key) {
+                Source::Default if section.starts_with("models.") => layers.source("models"),
+                source => source,
+            };
+            ConfigError::Value { source_of, key, message: invalid.message }
         };
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
+        if self.models.is_empty() {
+            let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };
+            default.validate().map_err(|invalid| in_section("model", invalid))?;
+        }
         for (index, model) in self.models.iter().enumerate() {
             let section = format!("models.{index}");
             model.validate().map_err(|invalid| in_section(&section, invalid))?;

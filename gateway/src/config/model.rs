@@ -1,6 +1,6 @@
 //! The entries `[[models]]`: a model file, and how it is run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The GGUF file.
+    #[serde(skip_serializing_if = "no_path")]
     pub path: PathBuf,
     /// Sequences computed at once.
     pub parallel: u32,
@@ -79,6 +80,10 @@ impl Default for ModelConfig {
             slow_reader_timeout: Duration::from_secs(30),
         }
     }
+}
+
+fn no_path(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// Type of the KV cache's cells: smaller holds more, at some loss.

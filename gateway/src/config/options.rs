@@ -1,5 +1,9 @@
 //! The table of options: each has one name, as flag, variable and key of the file.
 
+use toml::Value;
+
+use super::{LogConfig, ModelConfig, ServerConfig};
+
 /// What a flag's or variable's text stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -28,6 +32,26 @@ impl Setting {
     /// The environment variable: `GATEWAY_MAX_CONNECTIONS`.
     pub fn variable(&self) -> String {
         format!("GATEWAY_{}", self.name.replace('-', "_").to_uppercase())
+    }
+}
+
+impl Setting {
+    /// The built-in value, where there is one.
+    pub fn default_value(&self) -> Option<String> {
+        if self.key == "data_dir" {
+            return Some("$XDG_DATA_HOME/sluice or ~/.local/share/sluice".to_owned());
+        }
+        let (section, leaf) = self.key.split_once('.')?;
+        let section = match section {
+            "server" => Value::try_from(ServerConfig::default()),
+            "log" => Value::try_from(LogConfig::default()),
+            _ => Value::try_from(ModelConfig::default()),
+        };
+        match section.ok()?.get(leaf)? {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(text.clone()),
+            value => Some(value.to_string()),
+        }
     }
 }
 

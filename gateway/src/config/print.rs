@@ -12,7 +12,10 @@ pub(super) fn to_toml(loaded: &Loaded) -> String {
     };
     let mut out = String::new();
     write_keys(&mut out, loaded, &config, "", "");
-    for section in ["server", "log"] {
+    // What models have in common shows in each of them; without any, it is how the default model runs.
+    let sections: &[&str] =
+        if loaded.config.models.is_empty() { &["server", "log", "model"] } else { &["server", "log"] };
+    for &section in sections {
         if let Some(Value::Table(table)) = config.get(section) {
             out.push_str("\n[");
             out.push_str(section);

@@ -130,7 +130,7 @@ impl Layers {
     /// The merged table in the shape of the configuration: entries of `[[models]]` have inherited `[model]`.
     pub(crate) fn resolve(&mut self) -> Result<Table, ConfigError> {
         let mut table = self.values.clone();
-        let model = match table.remove("model") {
+        let mut model = match table.remove("model") {
             Some(Value::Table(model)) => model,
             _ => Table::new(),
         };
@@ -140,10 +140,14 @@ impl Layers {
         };
         let models = if model.contains_key("path") {
             self.check_single_model(&entries)?;
-            vec![Value::Table(model)]
+            vec![Value::Table(std::mem::take(&mut model))]
         } else {
             self.inherit(&model, entries)?
         };
+        if models.is_empty() {
+            model.remove("id");
+            table.insert("model".to_owned(), Value::Table(model));
+        }
         table.insert("models".to_owned(), Value::Array(models));
         Ok(table)
     }

@@ -83,6 +83,19 @@ fn a_model_by_variable_replaces_the_list_of_the_file() {
 }
 
 #[test]
+fn settings_without_a_model_are_kept_for_the_default_one() {
+    let environment = environment(&[("GATEWAY_PARALLEL", "4")]);
+    let loaded = Config::load(None, &environment, &Flags::default()).unwrap();
+    assert!(loaded.config.models.is_empty());
+    assert_eq!(loaded.config.model_defaults.parallel, 4);
+    let printed = loaded.to_toml();
+    assert!(printed.contains("parallel = 4  # environment variable GATEWAY_PARALLEL"), "{printed}");
+    assert_eq!(load_file(&printed).unwrap().config, loaded.config);
+    let error = Config::load(None, &Environment::default(), &flags(&[("parallel", "0")])).unwrap_err();
+    assert_eq!(error.to_string(), "flag --parallel: model.parallel: must be from 1 to 256");
+}
+
+#[test]
 fn errors_name_the_source_and_the_key() {
     let message = |text: &str| load_file(text).unwrap_err().to_string();
     for (text, expected) in [
@@ -152,6 +165,7 @@ fn what_is_printed_reads_back_as_the_same_configuration() {
 fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
     let whole = ModelConfig {
         id: Some("a".to_owned()),
+        path: "a.gguf".into(),
         threads: Some(1),
         batch_threads: Some(1),
         chat_template: Some("t".into()),
@@ -172,5 +186,6 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
     let mut options: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
     keys.sort();
     options.sort();
+    keys.dedup();
     assert_eq!(keys, options);
 }

@@ -2,9 +2,46 @@
 
 use std::time::Duration;
 
+use poem::endpoint::make;
 use poem::http::StatusCode;
+use poem::{Endpoint, Request, Response};
 
+use super::rescue::{Rescue, shorten};
 use super::{ApiError, ErrorKind};
+
+async fn rescued(inner: impl Endpoint) -> Response {
+    Rescue::new(inner, Box::new(|_| None)).call(Request::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_is_a_server_error_that_tells_nothing() {
+    let response = rescued(make(|_| async { panic!("secret") as Response })).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(response.header("x-request-id").is_some());
+    let body = response.into_body().into_string().await.unwrap();
+    assert!(body.contains("server_error") && !body.contains("secret"), "{body}");
+}
+
+#[tokio::test]
+async fn an_error_of_no_known_type_keeps_its_status_and_loses_its_text() {
+    for status in [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
+        let foreign = make(move |_| async move {
+            Err::<Response, _>(poem::Error::from_string("secret", status))
+        });
+        let response = rescued(foreign).await;
+        let expected = if status.is_server_error() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
+        assert_eq!(response.status(), expected);
+        assert!(!response.into_body().into_string().await.unwrap().contains("secret"));
+    }
+}
+
+#[test]
+fn long_texts_are_shortened_between_characters() {
+    let text = "\u{e9}".repeat(1000);
+    let short = shorten(&text);
+    assert!(short.len() < 200 && short.contains('\u{2026}'), "{short}");
+    assert_eq!(shorten("short"), "short");
+}
 
 #[tokio::test]
 async fn an_error_becomes_the_envelope_with_all_four_fields() {

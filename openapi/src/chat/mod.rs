@@ -5,6 +5,7 @@ mod response;
 
 pub use request::{ChatRequest, NumberMap, Stop, StreamOptions};
 pub use response::{
-    ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChatLogprobs, ChatMessage,
-    FinishReason, FunctionDelta, LogprobToken, TokenLogprobs, ToolCallDelta,
+    ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChatLogprobs, ChatMessage, FinishReason,
+    FunctionDelta,
+    LogprobToken, TokenLogprobs, ToolCallDelta,
 };

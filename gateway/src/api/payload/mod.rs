@@ -235,5 +235,3 @@ impl<C: Send> IntoResponse for Events<C> {
     }
 }
 
-#[cfg(test)]
-mod tests;

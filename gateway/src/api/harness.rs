@@ -1,0 +1,101 @@
+//! A chat surface in process: the two generating resources over a scripted engine, their ledger in reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::http::StatusCode;
+use poem::{Body, Endpoint, EndpointExt, Request, Response, Route};
+use poem_openapi::OpenApiService;
+use serde_json::{Value, json};
+
+use super::chat::ChatApi;
+use super::completions::CompletionsApi;
+use crate::accounting::tests::{Collected, books};
+use crate::app::{App, HttpLimits};
+use crate::auth::AdminKey;
+use crate::engine::Engine;
+use crate::engine::scripted::{Script, ScriptedEngine};
+use crate::error::rescue::Rescue;
+use crate::routing::Catalog;
+use crate::shutdown::Lifecycle;
+
+const KEY: &str = "sk-test";
+
+/// The surface, and what is behind it.
+pub(crate) struct Surface {
+    pub(crate) engine: Arc<ScriptedEngine>,
+    pub(crate) ledger: Arc<Collected>,
+    pub(crate) lifecycle: Lifecycle,
+    app: Arc<App>,
+    books: crate::accounting::Books,
+}
+
+impl Surface {
+    /// A surface whose model `m` plays a script.
+    pub(crate) fn playing(script: Script) -> Self {
+        let engine = Arc::new(ScriptedEngine::new("m", script));
+        let (books, ledger) = books();
+        let lifecycle = Lifecycle::new();
+        let app = Arc::new(App {
+            catalog: Catalog::new(vec![Arc::clone(&engine) as Arc<dyn Engine>]),
+            admin_key: AdminKey::of(KEY),
+            lifecycle: lifecycle.clone(),
+            limits: HttpLimits { keep_alive: Duration::from_secs(600), ..HttpLimits::default() },
+        });
+        Self { engine, ledger, lifecycle, app, books }
+    }
+
+    /// Posts a body with the key.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
+        let request = Request::builder()
+            .method(poem::http::Method::POST)
+            .uri(path.parse().expect("a path"))
+            .header("authorization", format!("Bearer {KEY}"))
+            .content_type("application/json")
+            .body(Body::from(body.to_string()));
+        let apis = (
+            ChatApi::with_books(Arc::clone(&self.app), self.books.clone()),
+            CompletionsApi::with_books(Arc::clone(&self.app), self.books.clone()),
+        );
+        let routes = Route::new().nest("/", OpenApiService::new(apis, "", "")).data(self.app.admin_key);
+        Rescue::new(routes, Box::new(|_| None)).call(request).await.expect("rescued")
+    }
+
+    /// A success as JSON.
+    pub(crate) async fn json(&self, path: &str, body: Value) -> Value {
+        let response = self.post(path, body).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        read(response).await
+    }
+
+    /// A refusal: its status, and its message, param and code.
+    pub(crate) async fn refusal(&self, path: &str, body: Value) -> (u16, Value) {
+        let response = self.post(path, body).await;
+        let status = response.status().as_u16();
+        (status, read(response).await["error"].take())
+    }
+
+    /// How each request so far ended.
+    pub(crate) fn outcomes(&self) -> Vec<(u16, &'static str)> {
+        self.ledger.0.lock().iter().map(|record| (record.status, record.outcome.as_str())).collect()
+    }
+}
+
+/// A response's body as JSON.
+pub(crate) async fn read(response: Response) -> Value {
+    let bytes = response.into_body().into_vec().await.expect("a body");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// A smallest request with fields put in.
+pub(crate) fn with(mut smallest: Value, fields: Value) -> Value {
+    if let (Value::Object(all), Value::Object(more)) = (&mut smallest, fields) {
+        all.extend(more);
+    }
+    smallest
+}
+
+/// The smallest chat request with fields put in.
+pub(crate) fn chat(fields: Value) -> Value {
+    with(json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]}), fields)
+}

@@ -1,1 +1,0 @@
-//! What clients see of a body that cannot be parsed.
