@@ -21,6 +21,8 @@ use crate::workload::{Ask, Shape};
 
 /// Streams opened at once: more would only measure the listen queue.
 const AT_ONCE: usize = 32;
+/// Opened and closed before the first look at the server's memory, so that what is made once is not counted.
+const WARM_UP: u32 = 64;
 /// How long the server may take to answer each head, or to answer while the others idle.
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 
@@ -85,8 +87,10 @@ enum Held {
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let spec = Spec::parse("server", &args.server)?;
     let server = Server::open(&spec).await?;
+    drop(open_all(args, &server, WARM_UP.min(args.count)).await);
+    tokio::time::sleep(Duration::from_secs(args.hold)).await;
     let before = server.pid.and_then(resident_bytes);
-    let (held, refused) = open_all(args, &server).await;
+    let (held, refused) = open_all(args, &server, args.count).await;
     tokio::time::sleep(Duration::from_secs(args.hold)).await;
     let during = server.pid.and_then(resident_bytes);
     let asked = Instant::now();
@@ -114,11 +118,11 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     ResultFile::new("idle", servers, args, &idle).write(args.out.as_deref())
 }
 
-async fn open_all(args: &IdleArgs, server: &Server) -> (Vec<Held>, Vec<CallError>) {
+async fn open_all(args: &IdleArgs, server: &Server, count: u32) -> (Vec<Held>, Vec<CallError>) {
     let (mut held, mut refused) = (Vec::new(), Vec::new());
     let mut opening: JoinSet<Result<Held, CallError>> = JoinSet::new();
     let mut words = Words::new(1, 5);
-    for index in 0..args.count {
+    for index in 0..count {
         if opening.len() >= AT_ONCE {
             collect(opening.join_next().await, &mut held, &mut refused);
         }
