@@ -101,7 +101,7 @@ async fn side(
     measurement.server.clone_from(&spec.name);
     let speed = number(measurement.tokens_per_second);
     let Cell { scenario, concurrency, round } = cell;
-    note(&format!("{:<14} {scenario:?} / {concurrency} round {round}: {speed} tokens/s", spec.name));
+    note(&format!("{:<14} {scenario} / {concurrency} round {round}: {speed} tokens/s", spec.name));
     Ok(measurement)
 }
 
@@ -113,9 +113,9 @@ fn ratios(runs: &[(Measurement, Measurement)]) -> Vec<Compared> {
     let mut list: Vec<Pairs> = Vec::new();
     for (a, b) in runs {
         let cell = if a.scenario == b.scenario {
-            format!("{:?} / {}", a.scenario, a.concurrency)
+            format!("{} / {}", a.scenario, a.concurrency)
         } else {
-            format!("{:?} to {:?} / {}", a.scenario, b.scenario, a.concurrency)
+            format!("{} to {} / {}", a.scenario, b.scenario, a.concurrency)
         };
         let others = b.metrics();
         for (metric, value) in a.metrics() {
@@ -172,12 +172,12 @@ fn print_machine(runs: &[(Measurement, Measurement)]) {
     let own: Vec<f64> = all().filter_map(|run| run.machine).map(|machine| machine.own_cores).collect();
     let most = |values: &[f64]| values.iter().copied().reduce(f64::max).unwrap_or_default();
     say(&format!(
-        "machine: load average median {}, most {}; cores taken by neighbours median {}, most {}; by this tool {}",
+        "machine: load average median {}, most {}; cores taken by neighbours median {}, most {}; by this tool {:.4}",
         number(median(&loads).unwrap_or_default()),
         number(most(&loads)),
         number(median(&neighbours).unwrap_or_default()),
         number(most(&neighbours)),
-        number(median(&own).unwrap_or_default()),
+        median(&own).unwrap_or_default(),
     ));
 }
 

@@ -38,8 +38,8 @@ impl Words {
         mixed ^ (mixed >> 31)
     }
 
-    /// Text of about this many tokens. The first words differ between any two texts, so that no server can reuse
-    /// the start of one for another.
+    /// Text of about this many tokens. Two texts part within their first words, so that no server can reuse
+    /// much of one for another.
     pub(crate) fn text(&mut self, tokens: u32) -> String {
         let mut text = String::new();
         for position in 0..tokens {

@@ -63,7 +63,7 @@ pub(crate) fn print(cells: &[Measurement]) {
         print_loads(&loads);
     }
     for cell in cells.iter().filter(|cell| cell.arrival.is_some() || cell.reuse.is_some()) {
-        say(&format!("\n{} {:?}, {} streams", cell.server, cell.scenario, cell.concurrency));
+        say(&format!("\n{} {}, {} streams", cell.server, cell.scenario, cell.concurrency));
         let metrics = cell.metrics();
         let rows: Vec<Vec<String>> =
             metrics.iter().map(|(name, value)| vec![(*name).to_owned(), number(*value)]).collect();
@@ -99,7 +99,7 @@ fn print_loads(cells: &[&Measurement]) {
             let inter = cell.inter_token_ms;
             let each = |tokens: u64| number(tokens as f64 / cell.answered.max(1) as f64);
             vec![
-                format!("{:?} / {}", cell.scenario, cell.concurrency),
+                format!("{} / {}", cell.scenario, cell.concurrency),
                 number(cell.tokens_per_second),
                 maybe(first.map(|q| q.p50)),
                 maybe(first.map(|q| q.p95)),
@@ -121,7 +121,7 @@ fn print_loads(cells: &[&Measurement]) {
 
 /// Says what makes a cell worth less than it looks.
 pub(crate) fn warn(cell: &Measurement) {
-    let place = format!("{} {:?} / {} (round {})", cell.server, cell.scenario, cell.concurrency, cell.round);
+    let place = format!("{} {} / {} (round {})", cell.server, cell.scenario, cell.concurrency, cell.round);
     if cell.failed() > 0 {
         let first = cell.first_error.as_deref().unwrap_or_default();
         note(&format!("{place}: {} failed: {:?}; the first: {first}", cell.failed(), cell.errors));

@@ -129,7 +129,8 @@ impl MachineSample {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             busy_seconds: busy_seconds(&read("/proc/stat")).unwrap_or_default(),
-            own_seconds: total_seconds(&read("/proc/self/stat")).unwrap_or_default(),
+            // One thread is all that this tool has.
+            own_seconds: run_seconds(&read("/proc/self/schedstat")).unwrap_or_default(),
             load: load_average(&read("/proc/loadavg")).unwrap_or_default(),
         }
     }

@@ -1,6 +1,7 @@
 //! What is asked: the scenarios, and the requests each is made of.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -27,6 +28,14 @@ pub(crate) enum Scenario {
     LongArrival,
     /// First token with a prefix that is cold, computed, or being computed at the moment.
     PrefixReuse,
+}
+
+impl fmt::Display for Scenario {
+    /// The name that the command line takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
 }
 
 /// Which operation is called.
