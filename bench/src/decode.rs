@@ -119,9 +119,10 @@ async fn batched(args: &DecodeArgs, sequences: u32) -> Result<Batched, BenchErro
     let output = tokio::time::timeout(BENCHMARK_LIMIT, command.output());
     let output = output.await.map_err(|_| BenchError::NoResult("the batched benchmark hangs".to_owned()))?;
     let output = output.map_err(fail)?;
-    parse(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let tail: Vec<&str> = text.lines().rev().take(3).collect();
+    // Which of the two the figures go to depends on the benchmark's log settings.
+    let (text, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    parse(&text).or_else(|| parse(&log)).ok_or_else(|| {
+        let tail: Vec<&str> = log.lines().rev().take(3).collect();
         BenchError::NoResult(format!("the batched benchmark gave no figure; it said: {tail:?}"))
     })
 }
