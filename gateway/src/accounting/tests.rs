@@ -67,6 +67,9 @@ fn a_refusal_takes_the_error_s_status_and_the_first_end_counts() {
     settlement.fail(&ApiError::server());
     drop(settlement);
     let records = ledger.0.lock();
-    assert_eq!((records[0].status, records[0].outcome, records[0].reason), (404, Outcome::Failed, Some("not_found")));
+    assert_eq!(
+        (records[0].status, records[0].outcome, records[0].reason),
+        (404, Outcome::Failed, Some("not_found"))
+    );
     assert_eq!(&*records[0].model, "other");
 }

@@ -25,9 +25,8 @@ async fn a_panic_is_a_server_error_that_tells_nothing() {
 #[tokio::test]
 async fn an_error_of_no_known_type_keeps_its_status_and_loses_its_text() {
     for status in [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
-        let foreign = make(move |_| async move {
-            Err::<Response, _>(poem::Error::from_string("secret", status))
-        });
+        let foreign =
+            make(move |_| async move { Err::<Response, _>(poem::Error::from_string("secret", status)) });
         let response = rescued(foreign).await;
         let expected = if status.is_server_error() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
         assert_eq!(response.status(), expected);

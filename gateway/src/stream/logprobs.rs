@@ -21,7 +21,12 @@ pub(super) fn chat(tokens: Vec<TokenLogprob>) -> Option<ChatLogprobs> {
 
 pub(super) fn chat_token(token: TokenLogprob) -> TokenLogprobs {
     let LogprobToken { token: text, logprob, bytes } = chat_candidate(token.token);
-    TokenLogprobs { token: text, logprob, bytes, top_logprobs: token.top.into_iter().map(chat_candidate).collect() }
+    TokenLogprobs {
+        token: text,
+        logprob,
+        bytes,
+        top_logprobs: token.top.into_iter().map(chat_candidate).collect(),
+    }
 }
 
 fn chat_candidate(candidate: Candidate) -> LogprobToken {

@@ -38,9 +38,10 @@ impl Watched {
 impl Running {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, ApiError>> {
         if self.killed.as_mut().poll(context).is_ready() {
-            let error = ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
-                .with_code("shutting_down")
-                .with_retry_after(RETRY_AFTER_SHUTDOWN);
+            let error =
+                ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
+                    .with_code("shutting_down")
+                    .with_retry_after(RETRY_AFTER_SHUTDOWN);
             return Poll::Ready(Err(error));
         }
         self.generation.events.as_mut().poll_next(context).map(|next| match next {

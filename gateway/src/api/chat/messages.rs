@@ -11,7 +11,10 @@ pub(super) fn check(messages: &[Message]) -> Result<(), ApiError> {
         let problem = "empty array. Expected an array with minimum length 1, but got an empty array instead.";
         return Err(invalid("messages", problem).with_code("empty_array"));
     }
-    messages.iter().enumerate().try_for_each(|(index, message)| check_one(&format!("messages[{index}]"), message))
+    messages
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, message)| check_one(&format!("messages[{index}]"), message))
 }
 
 fn check_one(place: &str, message: &Message) -> Result<(), ApiError> {
@@ -51,7 +54,10 @@ fn check_parts(content: &str, role: Role, parts: &[Part]) -> Result<(), ApiError
             Part::Text { .. } => continue,
             Part::Refusal { .. } if role == Role::Assistant => continue,
             Part::Refusal { .. } => {
-                return Err(invalid(&format!("{content}[{index}].type"), "only assistant messages hold refusals."));
+                return Err(invalid(
+                    &format!("{content}[{index}].type"),
+                    "only assistant messages hold refusals.",
+                ));
             }
             Part::ImageUrl { .. } => "image_url",
             Part::InputAudio { .. } => "input_audio",

@@ -76,12 +76,28 @@ impl ChatPlan {
 
 /// Fields that would change the answer and cannot be honoured.
 fn refuse_unsupported(chat: &ChatRequest) -> Result<(), ApiError> {
-    refuse("functions", chat.functions.as_ref(), "is deprecated and not supported here. Use 'tools' instead.")?;
-    refuse("function_call", chat.function_call.as_ref(), "is deprecated and not supported here. Use 'tool_choice' instead.")?;
+    refuse(
+        "functions",
+        chat.functions.as_ref(),
+        "is deprecated and not supported here. Use 'tools' instead.",
+    )?;
+    refuse(
+        "function_call",
+        chat.function_call.as_ref(),
+        "is deprecated and not supported here. Use 'tool_choice' instead.",
+    )?;
     refuse("audio", chat.audio.as_ref(), "is not supported with this model: it answers in text only.")?;
-    refuse("web_search_options", chat.web_search_options.as_ref(), "is not supported: there is no web search here.")?;
+    refuse(
+        "web_search_options",
+        chat.web_search_options.as_ref(),
+        "is not supported: there is no web search here.",
+    )?;
     refuse("reasoning_effort", chat.reasoning_effort.as_ref(), "is not supported with this model.")?;
-    refuse("conversation", chat.conversation.as_ref(), "is not supported yet. Send the whole conversation as 'messages'.")?;
+    refuse(
+        "conversation",
+        chat.conversation.as_ref(),
+        "is not supported yet. Send the whole conversation as 'messages'.",
+    )?;
     let modalities = chat.modalities.as_deref().unwrap_or_default();
     if modalities.iter().any(|modality| modality != "text") {
         return Err(unsupported_value("modalities", "does only support [\"text\"] with this model."));
@@ -98,7 +114,8 @@ fn check_without_effect(chat: &ChatRequest) -> Result<(), ApiError> {
     at_most("metadata", metadata.len(), pairs)?;
     for (key, value) in metadata {
         if key.chars().count() > key_length || value.chars().count() > value_length {
-            let problem = format!("a key has at most {key_length} and a value at most {value_length} characters.");
+            let problem =
+                format!("a key has at most {key_length} and a value at most {value_length} characters.");
             return Err(invalid("metadata", problem).with_code("string_above_max_length"));
         }
     }
@@ -108,7 +125,10 @@ fn check_without_effect(chat: &ChatRequest) -> Result<(), ApiError> {
 fn only(param: &str, value: Option<&str>, supported: &[&str]) -> Result<(), ApiError> {
     match value {
         Some(value) if !supported.contains(&value) => {
-            let advice = format!("does not support '{value}' here. Supported values are: '{}'.", supported.join("', '"));
+            let advice = format!(
+                "does not support '{value}' here. Supported values are: '{}'.",
+                supported.join("', '")
+            );
             Err(unsupported_value(param, advice))
         }
         _ => Ok(()),

@@ -63,7 +63,11 @@ impl CompletionsApi {
         let head = generation::head("cmpl", &*engine, None);
         if plan.stream {
             let wire = CompletionWire::new(&head, plan.shape, echoes);
-            return Ok(JsonOrEvents::Events(Events::new(Frames::new(events, wire, self.app.limits.keep_alive))));
+            return Ok(JsonOrEvents::Events(Events::new(Frames::new(
+                events,
+                wire,
+                self.app.limits.keep_alive,
+            ))));
         }
         Ok(JsonOrEvents::Json(SerdeJson(fold(head, plan.shape, echoes, events).await?)))
     }
@@ -99,7 +103,10 @@ impl CompletionPlan {
         let logprobs = integer("logprobs", asked.logprobs, 0..=5)?.and_then(|top| u8::try_from(top).ok());
         let echo = asked.echo == Some(true);
         if echo && logprobs.is_some() {
-            return Err(unsupported("echo", "is not supported together with 'logprobs': prompts are not scored."));
+            return Err(unsupported(
+                "echo",
+                "is not supported together with 'logprobs': prompts are not scored.",
+            ));
         }
         let sampling = SamplingFields::from(&asked).check()?;
         let choices = sampling::choices(asked.n)?;

@@ -14,7 +14,8 @@ fn text(fields: Value) -> Value {
 
 #[track_caller]
 fn refused(param: &str, fields: Value) {
-    let error = parse(text(fields.clone()).to_string().as_bytes()).expect_err(&format!("{fields} is accepted"));
+    let error =
+        parse(text(fields.clone()).to_string().as_bytes()).expect_err(&format!("{fields} is accepted"));
     assert_eq!(error.envelope().error.param.as_deref(), Some(param), "{fields}: {error}");
 }
 
@@ -50,7 +51,8 @@ async fn each_form_of_prompt_is_echoed_as_its_text() {
         let surface = Surface::playing(Script::text(["!"]));
         let answer = surface.json(PATH, text(json!({"prompt": prompt, "echo": true}))).await;
         let choices = answer["choices"].as_array().expect("choices");
-        let texts: Vec<_> = choices.iter().map(|choice| choice["text"].as_str().unwrap_or_default()).collect();
+        let texts: Vec<_> =
+            choices.iter().map(|choice| choice["text"].as_str().unwrap_or_default()).collect();
         assert_eq!(texts, expected);
     }
 }
@@ -95,7 +97,9 @@ fn what_cannot_be_honoured_is_refused_by_name() {
 
 #[test]
 fn what_is_the_default_is_accepted() {
-    for fields in [json!({"suffix": ""}), json!({"best_of": 1}), json!({"best_of": 2, "n": 2}), json!({"logprobs": 0})] {
+    for fields in
+        [json!({"suffix": ""}), json!({"best_of": 1}), json!({"best_of": 2, "n": 2}), json!({"logprobs": 0})]
+    {
         assert!(parse(text(fields.clone()).to_string().as_bytes()).is_ok(), "{fields}");
     }
 }

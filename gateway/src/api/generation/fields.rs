@@ -48,17 +48,15 @@ pub(crate) fn integer(
     let Some(value) = value else { return Ok(None) };
     let (least, most) = (*range.start(), *range.end());
     if value > i64::from(most) {
-        let problem = format!(
-            "integer above maximum value. Expected a value <= {most}, but got {value} instead."
-        );
+        let problem =
+            format!("integer above maximum value. Expected a value <= {most}, but got {value} instead.");
         return Err(invalid(param, problem).with_code("integer_above_max_value"));
     }
     match u32::try_from(value) {
         Ok(value) if value >= least => Ok(Some(value)),
         _ => {
-            let problem = format!(
-                "integer below minimum value. Expected a value >= {least}, but got {value} instead."
-            );
+            let problem =
+                format!("integer below minimum value. Expected a value >= {least}, but got {value} instead.");
             Err(invalid(param, problem).with_code("integer_below_min_value"))
         }
     }
@@ -73,12 +71,14 @@ pub(crate) fn decimal(
     let Some(value) = value else { return Ok(None) };
     let (least, most) = (*range.start(), *range.end());
     if value > most {
-        let problem = format!("decimal above maximum value. Expected a value <= {most}, but got {value} instead.");
+        let problem =
+            format!("decimal above maximum value. Expected a value <= {most}, but got {value} instead.");
         return Err(invalid(param, problem).with_code("decimal_above_max_value"));
     }
     // Written so that NaN is refused too.
     if !(value >= least) {
-        let problem = format!("decimal below minimum value. Expected a value >= {least}, but got {value} instead.");
+        let problem =
+            format!("decimal below minimum value. Expected a value >= {least}, but got {value} instead.");
         return Err(invalid(param, problem).with_code("decimal_below_min_value"));
     }
     #[expect(clippy::cast_possible_truncation, reason = "the ranges above are far within f32's")]
@@ -90,7 +90,9 @@ pub(crate) fn at_most(param: &str, length: usize, most: usize) -> Result<(), Api
     if length <= most {
         return Ok(());
     }
-    let problem = format!("array too long. Expected an array with maximum length {most}, but got one with length {length} instead.");
+    let problem = format!(
+        "array too long. Expected an array with maximum length {most}, but got one with length {length} instead."
+    );
     Err(invalid(param, problem).with_code("array_above_max_length"))
 }
 
@@ -100,5 +102,8 @@ pub(crate) fn name(param: &str, name: &str) -> Result<(), ApiError> {
     if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
         return Ok(());
     }
-    Err(invalid(param, "string does not match pattern. Expected 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'."))
+    Err(invalid(
+        param,
+        "string does not match pattern. Expected 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'.",
+    ))
 }

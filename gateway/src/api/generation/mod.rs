@@ -34,9 +34,10 @@ pub(crate) fn route(
     let engine = settlement.note(app.catalog.resolve(model))?;
     settlement.routed(&engine.card().id);
     if app.lifecycle.is_draining() {
-        let draining = ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
-            .with_code("shutting_down")
-            .with_retry_after(RETRY_AFTER_DRAINING);
+        let draining =
+            ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
+                .with_code("shutting_down")
+                .with_retry_after(RETRY_AFTER_DRAINING);
         return settlement.note(Err(draining));
     }
     Ok(engine)
@@ -89,7 +90,10 @@ fn fingerprint(model: &str, window: u32) -> String {
     format!("fp_{:010x}", short >> 24)
 }
 
-#[expect(clippy::disallowed_methods, reason = "an answer's date is the one thing here that is the wall clock's")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an answer's date is the one thing here that is the wall clock's"
+)]
 fn unix_seconds() -> u64 {
     std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

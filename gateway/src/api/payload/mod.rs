@@ -234,4 +234,3 @@ impl<C: Send> IntoResponse for Events<C> {
             .body(self.body)
     }
 }
-

@@ -131,7 +131,7 @@ async fn a_body_of_exactly_the_limit_is_read() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_bad_request() {
-    let chunks = [Ok(bytes::Bytes::from_static(b"{")), Err(std::io::ErrorKind::ConnectionReset.into())];
+    let chunks = [Ok(bytes::Bytes::from_static(b"{")), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
     let request = authorized(Method::POST, "/v1/tokenize")
         .content_type("application/json")
         .body(Body::from_bytes_stream(stream::iter(chunks)));

@@ -61,7 +61,8 @@ fn every_operation_has_an_id_of_its_own_and_documents_its_failure() {
     let mut ids = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for operation in operations.as_object().unwrap().values() {
-            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{path} has no operation id"));
+            let id =
+                operation["operationId"].as_str().unwrap_or_else(|| panic!("{path} has no operation id"));
             assert!(ids.insert(id), "{id} is there twice");
             let failure = "/responses/default/content/application~1json/schema/$ref";
             assert_eq!(

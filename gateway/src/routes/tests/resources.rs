@@ -44,7 +44,8 @@ async fn base64_holds_the_same_vector_as_little_endian_floats() {
     let floats = surface.post("/v1/embeddings", ask("float")).await.ok();
     let encoded = surface.post("/v1/embeddings", ask("base64")).await.ok();
     let bytes = STANDARD.decode(encoded["data"][0]["embedding"].as_str().unwrap()).unwrap();
-    let decoded: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let decoded: Vec<f32> =
+        bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     let expected: Vec<f32> = serde_json::from_value(floats["data"][0]["embedding"].clone()).unwrap();
     assert_eq!(decoded, expected);
 }
@@ -82,9 +83,11 @@ async fn only_the_model_s_own_dimensions_are_given() {
 #[tokio::test]
 async fn an_unknown_model_is_not_found_whatever_is_asked_of_it() {
     let surface = Surface::new();
-    for (path, field, value) in
-        [("/v1/embeddings", "input", json!("x")), ("/v1/tokenize", "prompt", json!("x")), ("/v1/detokenize", "tokens", json!([1]))]
-    {
+    for (path, field, value) in [
+        ("/v1/embeddings", "input", json!("x")),
+        ("/v1/tokenize", "prompt", json!("x")),
+        ("/v1/detokenize", "tokens", json!([1])),
+    ] {
         let mut body = json!({"model": "gpt-4o"});
         body[field] = value;
         let error = surface.post(path, body.to_string()).await.error(404);

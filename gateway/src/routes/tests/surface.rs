@@ -108,8 +108,7 @@ async fn a_client_s_request_id_is_taken_over_when_it_is_sane() {
         assert_eq!(answer.response.header("x-request-id") == Some(sent), taken, "{sent}");
     }
     let long = "a".repeat(129);
-    let answer =
-        surface.send(request(Method::GET, "/healthz").header("x-request-id", &long).finish()).await;
+    let answer = surface.send(request(Method::GET, "/healthz").header("x-request-id", &long).finish()).await;
     assert_ne!(answer.response.header("x-request-id"), Some(long.as_str()));
 }
 

@@ -74,7 +74,8 @@ impl ChatWire {
         let Some(part) = part else { return };
         let logprobs = logprobs::chat(std::mem::take(&mut choice.logprobs));
         self.open(index, matches!(part, DeltaPart::ToolCall { .. }), out);
-        self.chunks.write(&ChatChunkChoice { index, delta: wire_delta(part), logprobs, finish_reason: None }, out);
+        self.chunks
+            .write(&ChatChunkChoice { index, delta: wire_delta(part), logprobs, finish_reason: None }, out);
     }
 
     fn finish(&mut self, index: u32, reason: FinishReason, out: &mut BytesMut) {
@@ -82,7 +83,8 @@ impl ChatWire {
         let Some(choice) = self.choices.get_mut(index as usize) else { return };
         let logprobs = logprobs::chat(std::mem::take(&mut choice.logprobs));
         let finish_reason = Some(wire_finish(reason));
-        self.chunks.write(&ChatChunkChoice { index, delta: ChatDelta::default(), logprobs, finish_reason }, out);
+        self.chunks
+            .write(&ChatChunkChoice { index, delta: ChatDelta::default(), logprobs, finish_reason }, out);
     }
 
     fn open(&mut self, index: u32, with_call: bool, out: &mut BytesMut) {

@@ -7,15 +7,25 @@ use crate::engine::scripted::Script;
 use crate::stream::StreamShape;
 use crate::stream::completion::fold;
 
-const HEAD: &str = r#"{"id":"x-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_0""#;
+const HEAD: &str =
+    r#"{"id":"x-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_0""#;
 
 #[tokio::test]
 async fn a_completion_streams_text_and_says_why_it_ended() {
     let (frames, rest) = Stage::set(Script::text(["a", "b"]), one()).await.completion(&[]);
     let expected = [
-        format!("data: {HEAD},\"choices\":[{}]}}\n\n", r#"{"text":"a","index":0,"logprobs":null,"finish_reason":null}"#),
-        format!("data: {HEAD},\"choices\":[{}]}}\n\n", r#"{"text":"b","index":0,"logprobs":null,"finish_reason":null}"#),
-        format!("data: {HEAD},\"choices\":[{}]}}\n\n", r#"{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}"#),
+        format!(
+            "data: {HEAD},\"choices\":[{}]}}\n\n",
+            r#"{"text":"a","index":0,"logprobs":null,"finish_reason":null}"#
+        ),
+        format!(
+            "data: {HEAD},\"choices\":[{}]}}\n\n",
+            r#"{"text":"b","index":0,"logprobs":null,"finish_reason":null}"#
+        ),
+        format!(
+            "data: {HEAD},\"choices\":[{}]}}\n\n",
+            r#"{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}"#
+        ),
         "data: [DONE]\n\n".to_owned(),
     ];
     assert_eq!(body(frames).await, expected.concat());

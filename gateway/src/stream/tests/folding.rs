@@ -81,7 +81,11 @@ fn join_call(calls: &mut Vec<ToolCall>, delta: ToolCallDelta) {
         Some(id) => {
             assert_eq!(calls.len(), delta.index as usize);
             let name = delta.function.name.expect("a call begins with its name");
-            calls.push(ToolCall { id, kind: delta.kind.expect("a kind"), function: FunctionCall { name, arguments } });
+            calls.push(ToolCall {
+                id,
+                kind: delta.kind.expect("a kind"),
+                function: FunctionCall { name, arguments },
+            });
         }
         None => calls[delta.index as usize].function.arguments.push_str(&arguments),
     }

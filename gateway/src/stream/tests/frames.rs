@@ -14,7 +14,9 @@ async fn what_is_ready_at_once_is_one_frame_and_ends_with_done() {
         format!("data: {head},\"choices\":[{choice}]}}\n\n")
     };
     let expected = [
-        chunk(r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}"#),
+        chunk(
+            r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}"#,
+        ),
         chunk(r#"{"index":0,"delta":{"content":"Hel"},"logprobs":null,"finish_reason":null}"#),
         chunk(r#"{"index":0,"delta":{"content":"lo"},"logprobs":null,"finish_reason":null}"#),
         chunk(r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}"#),
@@ -78,9 +80,14 @@ async fn a_token_whose_text_is_held_back_gives_its_logprobs_to_the_next_chunk() 
     };
     let with = |delta: &str, entries: &str, finish: &str| {
         let logprobs = format!(r#"{{"content":[{entries}],"refusal":null}}"#);
-        format!(r#"{{"choices":[{{"index":0,"delta":{delta},"logprobs":{logprobs},"finish_reason":{finish}}}]}}"#)
+        format!(
+            r#"{{"choices":[{{"index":0,"delta":{delta},"logprobs":{logprobs},"finish_reason":{finish}}}]}}"#
+        )
     };
-    assert_eq!(data[1], with(r#"{"content":"a"}"#, &format!("{},{}", entry("", ""), entry("a", "97")), "null"));
+    assert_eq!(
+        data[1],
+        with(r#"{"content":"a"}"#, &format!("{},{}", entry("", ""), entry("a", "97")), "null")
+    );
     assert_eq!(data[2], with("{}", &entry("", ""), r#""stop""#));
 }
 

@@ -201,7 +201,8 @@ proptest! {
         number in prop_oneof![any::<f64>().prop_map(|x| json!(x)), any::<i64>().prop_map(|x| json!(x))],
     ) {
         if let Err(error) = check(json!({ name: number })) {
-            prop_assert_eq!(error.envelope().error.param.as_deref(), Some(name));
+            let param = error.envelope().error.param;
+            prop_assert_eq!(param.as_deref(), Some(name));
         }
     }
 }
