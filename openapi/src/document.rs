@@ -56,3 +56,37 @@ fn make_nullable(schema: &mut Map<String, Value>) {
         schema.insert("type".to_owned(), both);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::registry::Registry;
+
+    use super::*;
+    use crate::error::ErrorEnvelope;
+
+    #[test]
+    fn a_carried_schema_takes_the_place_of_its_stand_in() {
+        let mut registry = Registry::new();
+        crate::schema::register::<ErrorEnvelope>(&mut registry);
+        let schemas = serde_json::to_value(&registry.schemas).unwrap();
+        let document = finish(json!({"openapi": "3.0.0", "components": {"schemas": schemas}}));
+        assert_eq!(document["openapi"], "3.1.0");
+        let envelope = &document["components"]["schemas"]["ErrorEnvelope"];
+        assert_eq!(envelope["type"], "object");
+        assert_eq!(envelope.get("example"), None);
+        assert_eq!(document["components"]["schemas"]["ErrorBody"]["properties"]["type"]["type"], "string");
+    }
+
+    #[test]
+    fn nullable_becomes_a_type() {
+        let document = finish(json!({"a": [{"type": "string", "nullable": true}]}));
+        assert_eq!(document["a"][0], json!({"type": ["string", "null"]}));
+    }
+
+    #[test]
+    fn empty_lists_at_the_top_are_left_out() {
+        let document = finish(json!({"servers": [], "tags": [{"name": "x"}]}));
+        assert_eq!(document.get("servers"), None);
+        assert!(document.get("tags").is_some());
+    }
+}

@@ -11,7 +11,7 @@ pub struct EmbeddingsRequest {
     /// The model's name, as `GET /v1/models` lists it.
     pub model: String,
     /// What to embed, at most 2,048 inputs.
-    pub input: Input,
+    pub input: EmbeddingsInput,
     /// How vectors are written, default `float`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding_format: Option<EncodingFormat>,
@@ -29,7 +29,7 @@ pub struct EmbeddingsRequest {
     untagged,
     expecting = "expected a string, an array of strings, an array of tokens or an array of those"
 )]
-pub enum Input {
+pub enum EmbeddingsInput {
     /// One text.
     Text(String),
     /// Several texts.

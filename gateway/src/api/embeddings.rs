@@ -5,18 +5,22 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openapi::embeddings::{
-    Embedding, EmbeddingObject, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage, EncodingFormat,
-    Input, Vector,
+    Embedding, EmbeddingObject, EmbeddingsInput, EmbeddingsRequest, EmbeddingsResponse, EmbeddingsUsage,
+    EncodingFormat, Vector,
 };
 use openapi::models::ListObject;
+use poem::Request;
 use poem_openapi::OpenApi;
 
+use crate::accounting::Books;
 use crate::api::payload::SerdeJson;
-use crate::api::{Tag, start_for};
+use crate::api::{Tag, generation, start_for};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
-use crate::engine::{EmbeddingInput, EmbeddingRequest, ModelCard};
+use crate::engine::{EmbeddingInput, EmbeddingRequest, Event, ModelCard, Usage};
 use crate::error::ApiError;
+
+const ROUTE: &str = "create_embeddings";
 
 /// The most inputs of one request, as OpenAI has it.
 const MOST_INPUTS: usize = 2048;
@@ -25,6 +29,8 @@ const MOST_INPUTS: usize = 2048;
 pub struct EmbeddingsApi {
     /// The shared parts.
     pub app: Arc<App>,
+    /// Where requests are settled.
+    pub books: Books,
 }
 
 #[OpenApi(tag = "Tag::Embeddings")]
@@ -34,20 +40,24 @@ impl EmbeddingsApi {
     async fn create(
         &self,
         caller: Authorized<permission::Embeddings>,
+        http: &Request,
         request: SerdeJson<EmbeddingsRequest>,
     ) -> Result<SerdeJson<EmbeddingsResponse>, ApiError> {
+        let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let SerdeJson(request) = request;
-        let engine = self.app.catalog.resolve(&request.model)?;
-        check_dimensions(request.dimensions, engine.card())?;
-        let inputs = inputs(request.input)?;
-        let embeddings = engine.embed(EmbeddingRequest { inputs, start: start_for(&caller) }).await?;
+        let engine = generation::route(&self.app, &request.model, &mut settlement)?;
+        settlement.note(check_dimensions(request.dimensions, engine.card()))?;
+        let inputs = settlement.note(inputs(request.input))?;
+        let asked = EmbeddingRequest { inputs, start: start_for(&caller) };
+        let embeddings = settlement.note(engine.embed(asked).await.map_err(ApiError::from))?;
+        let tokens = embeddings.prompt_tokens;
+        settlement.observe(&Event::Done(Usage { prompt_tokens: tokens, ..Usage::default() }));
         let format = request.encoding_format.unwrap_or_default();
         let entry = |(index, vector)| Embedding {
             object: EmbeddingObject::Embedding,
             index,
             embedding: encode(vector, format),
         };
-        let tokens = embeddings.prompt_tokens;
         Ok(SerdeJson(EmbeddingsResponse {
             object: ListObject::List,
             data: (0..).zip(embeddings.vectors).map(entry).collect(),
@@ -68,12 +78,12 @@ fn check_dimensions(asked: Option<u32>, card: &ModelCard) -> Result<(), ApiError
     }
 }
 
-fn inputs(input: Input) -> Result<Vec<EmbeddingInput>, ApiError> {
+fn inputs(input: EmbeddingsInput) -> Result<Vec<EmbeddingInput>, ApiError> {
     let inputs: Vec<_> = match input {
-        Input::Text(text) => vec![EmbeddingInput::Text(text)],
-        Input::Texts(texts) => texts.into_iter().map(EmbeddingInput::Text).collect(),
-        Input::Tokens(tokens) => vec![EmbeddingInput::Tokens(tokens)],
-        Input::TokenLists(lists) => lists.into_iter().map(EmbeddingInput::Tokens).collect(),
+        EmbeddingsInput::Text(text) => vec![EmbeddingInput::Text(text)],
+        EmbeddingsInput::Texts(texts) => texts.into_iter().map(EmbeddingInput::Text).collect(),
+        EmbeddingsInput::Tokens(tokens) => vec![EmbeddingInput::Tokens(tokens)],
+        EmbeddingsInput::TokenLists(lists) => lists.into_iter().map(EmbeddingInput::Tokens).collect(),
     };
     if inputs.is_empty() || inputs.iter().any(is_empty) {
         return Err(

@@ -40,7 +40,7 @@ impl Surface {
             catalog: Catalog::new(vec![Arc::clone(&engine) as Arc<dyn Engine>]),
             admin_key: AdminKey::of(KEY),
             lifecycle: lifecycle.clone(),
-            limits: HttpLimits { keep_alive: Duration::from_secs(600), ..HttpLimits::default() },
+            limits: HttpLimits { keep_alive: Duration::from_mins(10), ..HttpLimits::default() },
         });
         Self { engine, ledger, lifecycle, app, books }
     }

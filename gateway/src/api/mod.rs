@@ -10,6 +10,7 @@ pub(crate) mod harness;
 pub mod health;
 pub mod models;
 pub mod payload;
+pub mod predict;
 pub mod tokens;
 
 use std::sync::Arc;

@@ -114,8 +114,8 @@ mod tests {
         let text = made.unwrap();
         assert!(text.starts_with("sk-") && text.len() == 46, "{text}");
         assert!(key.verify(text.as_bytes()));
-        let mode = fs::metadata(folder.path().join("new/admin.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let permissions = fs::metadata(folder.path().join("new/admin.key")).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o600);
     }
 
     #[test]

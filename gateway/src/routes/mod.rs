@@ -13,6 +13,7 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
 use self::allowed::Paths;
+use crate::accounting::{Books, LogLedger};
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
 use crate::api::docs;
@@ -20,29 +21,32 @@ use crate::api::embeddings::EmbeddingsApi;
 use crate::api::health::HealthApi;
 use crate::api::models::ModelsApi;
 use crate::api::payload::bound_body;
+use crate::api::predict::PredictApi;
 use crate::api::tokens::TokensApi;
 use crate::app::App;
 use crate::error::rescue::Rescue;
 
 /// Every operation, in the order of the document.
-type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, HealthApi);
+type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi, HealthApi);
 
-fn operations(app: &Arc<App>) -> Operations {
-    let app = || Arc::clone(app);
+fn operations(app: Arc<App>) -> Operations {
+    let books = || Books::new(Arc::new(LogLedger));
+    let shared = || Arc::clone(&app);
     (
-        ChatApi::new(app()),
-        CompletionsApi::new(app()),
-        EmbeddingsApi { app: app() },
-        ModelsApi { app: app() },
-        TokensApi { app: app() },
-        HealthApi { app: app() },
+        ChatApi::with_books(shared(), books()),
+        CompletionsApi::with_books(shared(), books()),
+        EmbeddingsApi { app: shared(), books: books() },
+        ModelsApi { app: shared() },
+        TokensApi { app: shared() },
+        PredictApi { app: shared(), books: books() },
+        HealthApi { app },
     )
 }
 
 /// The whole surface: never fails, answers every request with its request id.
 pub fn routes(app: Arc<App>) -> Arc<dyn DynEndpoint<Output = Response>> {
     let (key, limit) = (app.admin_key, app.limits.max_body_bytes);
-    let service = describe(operations(&app));
+    let service = describe(operations(app));
     let document = document();
     let page = docs::finish_page(&service.swagger_ui_html(), &service.spec(), &document);
     let routes = docs::add(Route::new().nest("/", service), document, page);

@@ -37,18 +37,20 @@ impl Watched {
 
 impl Running {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, ApiError>> {
-        if self.killed.as_mut().poll(context).is_ready() {
-            let error =
-                ApiError::new(ErrorKind::Overloaded, "the server is shutting down; send the request again")
+        match self.generation.events.as_mut().poll_next(context) {
+            Poll::Ready(Some(Ok(event))) => Poll::Ready(Ok(event)),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(error.into())),
+            Poll::Ready(None) => {
+                Poll::Ready(Err(EngineError::Failed("the stream ended without its usage".to_owned()).into()))
+            }
+            // Asked only when there is nothing to do: every running stream comes here between two tokens.
+            Poll::Pending => self.killed.as_mut().poll(context).map(|()| {
+                let text = "the server is shutting down; send the request again";
+                Err(ApiError::new(ErrorKind::Overloaded, text)
                     .with_code("shutting_down")
-                    .with_retry_after(RETRY_AFTER_SHUTDOWN);
-            return Poll::Ready(Err(error));
+                    .with_retry_after(RETRY_AFTER_SHUTDOWN))
+            }),
         }
-        self.generation.events.as_mut().poll_next(context).map(|next| match next {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(error.into()),
-            None => Err(EngineError::Failed("the stream ended without its usage".to_owned()).into()),
-        })
     }
 }
 

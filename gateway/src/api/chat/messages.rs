@@ -35,13 +35,12 @@ fn check_one(place: &str, message: &Message) -> Result<(), ApiError> {
     }
     let content = format!("{place}.content");
     match &message.content {
-        Some(Content::Text(_)) => Ok(()),
         Some(Content::Parts(parts)) => check_parts(&content, message.role, parts),
         None if message.role != Role::Assistant => Err(missing(&content)),
         None if calls.is_empty() && message.refusal.is_none() => {
             Err(invalid(&content, "it may only be null where an assistant message has tool calls."))
         }
-        None => Ok(()),
+        Some(Content::Text(_)) | None => Ok(()),
     }
 }
 

@@ -25,11 +25,11 @@ pub(super) fn check(tools: &[Tool], choice: Option<ToolChoice>) -> Result<ToolCh
         ToolChoice::Mode(ToolMode::Required) if tools.is_empty() => {
             Err(invalid("tool_choice", "'required' is only allowed when 'tools' are specified."))
         }
-        ToolChoice::Named(named) if named.kind != "function" => {
+        ToolChoice::Named(chosen) if chosen.kind != "function" => {
             Err(unsupported_value("tool_choice.type", "does only support 'function'."))
         }
-        ToolChoice::Named(named) if !names.contains(named.function.name.as_str()) => {
-            let problem = format!("there is no tool '{}' in 'tools'.", named.function.name);
+        ToolChoice::Named(chosen) if !names.contains(chosen.function.name.as_str()) => {
+            let problem = format!("there is no tool '{}' in 'tools'.", chosen.function.name);
             Err(invalid("tool_choice", problem))
         }
         ToolChoice::Mode(_) | ToolChoice::Named(_) => Ok(choice),

@@ -14,9 +14,9 @@ fn text(fields: Value) -> Value {
 
 #[track_caller]
 fn refused(param: &str, fields: Value) {
-    let error =
-        parse(text(fields.clone()).to_string().as_bytes()).expect_err(&format!("{fields} is accepted"));
-    assert_eq!(error.envelope().error.param.as_deref(), Some(param), "{fields}: {error}");
+    let body = text(fields).to_string();
+    let error = parse(body.as_bytes()).expect_err(&format!("{body} is accepted"));
+    assert_eq!(error.envelope().error.param.as_deref(), Some(param), "{body}: {error}");
 }
 
 #[tokio::test]

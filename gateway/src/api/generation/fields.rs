@@ -75,8 +75,7 @@ pub(crate) fn decimal(
             format!("decimal above maximum value. Expected a value <= {most}, but got {value} instead.");
         return Err(invalid(param, problem).with_code("decimal_above_max_value"));
     }
-    // Written so that NaN is refused too.
-    if !(value >= least) {
+    if value < least || value.is_nan() {
         let problem =
             format!("decimal below minimum value. Expected a value >= {least}, but got {value} instead.");
         return Err(invalid(param, problem).with_code("decimal_below_min_value"));

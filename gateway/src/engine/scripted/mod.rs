@@ -243,6 +243,5 @@ fn unit_vector(bytes: &[u8], dimensions: u32) -> Vec<f32> {
         }
     }
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-    vector.iter_mut().for_each(|value| *value /= length);
-    vector
+    vector.into_iter().map(|value| value / length).collect()
 }

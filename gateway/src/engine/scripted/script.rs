@@ -77,8 +77,8 @@ impl Script {
     pub fn call<'a>(mut self, id: &str, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         let index = self.calls;
         self.calls += 1;
-        let begin = DeltaPart::ToolCall { index, id: id.to_owned(), name: name.to_owned() };
-        let begun = self.step(Step::Token(Some(begin)));
+        let opening = DeltaPart::ToolCall { index, id: id.to_owned(), name: name.to_owned() };
+        let begun = self.step(Step::Token(Some(opening)));
         arguments.into_iter().fold(begun, |script, piece| {
             let more = DeltaPart::ToolArguments { index, arguments: piece.to_owned() };
             script.step(Step::Token(Some(more)))

@@ -11,8 +11,11 @@ use super::{BODY_LIMIT, Surface, authorized};
 async fn a_body_that_is_not_json_is_refused_clearly() {
     let surface = Surface::new();
     let deep = format!(r#"{{"messages":{}"#, "[".repeat(10_000));
-    let deep_known = format!(r#"{{"tools":[{{"type":"function","function":{{"name":"f","parameters":{}1{}}}}}]}}"#,
-        r#"{"a":"#.repeat(500), "}".repeat(500));
+    let deep_known = format!(
+        r#"{{"tools":[{{"type":"function","function":{{"name":"f","parameters":{}1{}}}}}]}}"#,
+        r#"{"a":"#.repeat(500),
+        "}".repeat(500)
+    );
     for (body, part) in [
         ("", "empty"),
         (" \n", "empty"),
@@ -93,7 +96,9 @@ async fn only_json_is_read() {
         let error = surface.send(request.body(r#"{"prompt":"a"}"#)).await.error(415);
         assert!(error["message"].as_str().unwrap().contains("application/json"), "{error}");
     }
-    for content_type in ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"] {
+    for content_type in
+        ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"]
+    {
         let request = authorized(Method::POST, "/v1/tokenize").content_type(content_type);
         surface.send(request.body(r#"{"prompt":"a"}"#)).await.ok();
     }
@@ -131,7 +136,8 @@ async fn a_body_of_exactly_the_limit_is_read() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_a_bad_request() {
-    let chunks = [Ok(bytes::Bytes::from_static(b"{")), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
+    let chunks =
+        [Ok(bytes::Bytes::from_static(b"{")), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
     let request = authorized(Method::POST, "/v1/tokenize")
         .content_type("application/json")
         .body(Body::from_bytes_stream(stream::iter(chunks)));

@@ -129,3 +129,56 @@ async fn either_a_text_or_a_chat_is_tokenized() {
         assert_eq!(error["param"], param, "{error}");
     }
 }
+
+#[tokio::test]
+async fn predict_answers_a_prompt_in_one_piece() {
+    let surface = Surface::new();
+    let answer = surface.post("/v1/predict", json!({"prompt": "hi"}).to_string()).await.ok();
+    assert_eq!(answer["result"], "Hello world");
+    assert_eq!(answer["model"], MODEL);
+    assert_eq!(answer["usage"]["prompt_tokens"], 2);
+    let request = surface.engine.requests().pop().unwrap();
+    assert_eq!(request.max_tokens, None);
+    assert_eq!(surface.engine.starts().pop().unwrap().tenant.as_ref(), "admin");
+}
+
+#[tokio::test]
+async fn predict_refuses_what_cannot_be_answered() {
+    let surface = Surface::new();
+    for (body, status, param) in [
+        (json!({}), 400, "prompt"),
+        (json!({"prompt": ""}), 400, "prompt"),
+        (json!({"prompt": "x", "max_tokens": 0}), 400, "max_tokens"),
+        (json!({"prompt": "x", "model": "gpt-4o"}), 404, "model"),
+    ] {
+        let error = surface.post("/v1/predict", body.to_string()).await.error(status);
+        assert_eq!(error["param"], param, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_ready_is_overloaded_and_says_when_to_come_back() {
+    let surface = Surface::new();
+    surface.engine.set_ready(false);
+    let answer = surface.post("/v1/predict", json!({"prompt": "x"}).to_string()).await;
+    assert_eq!(answer.error(503)["type"], "overloaded_error");
+    assert!(answer.response.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_takes_no_new_work() {
+    let surface = Surface::new();
+    surface.lifecycle.drain();
+    for (path, body) in [
+        ("/v1/predict", json!({"prompt": "x"})),
+        ("/v1/embeddings", json!({"model": MODEL, "input": "x"})),
+        ("/v1/chat/completions", json!({"model": MODEL, "messages": [{"role": "user", "content": "x"}]})),
+        ("/v1/completions", json!({"model": MODEL, "prompt": "x"})),
+    ] {
+        assert_eq!(
+            surface.post(path, body.to_string()).await.error(503)["type"],
+            "overloaded_error",
+            "{path}"
+        );
+    }
+}

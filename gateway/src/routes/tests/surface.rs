@@ -1,6 +1,7 @@
 //! What is the same on every path: access, request ids, unknown paths and methods, health.
 
 use poem::http::Method;
+use serde_json::{Value, json};
 
 use super::{Surface, authorized, request};
 use crate::routes::document;
@@ -11,33 +12,30 @@ const OPEN: [&str; 2] = ["healthz", "readyz"];
 #[tokio::test]
 async fn every_operation_but_health_wants_a_credential() {
     let surface = Surface::new();
-    let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+    let document: Value = serde_json::from_str(&document()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
     let mut guarded = 0;
-    for (path, operations) in document["paths"].as_object().unwrap() {
-        for (method, operation) in operations.as_object().unwrap() {
-            let id = operation["operationId"].as_str().unwrap();
-            let method: Method = method.to_uppercase().parse().unwrap();
-            let path = path.replace("{model}", "any");
-            for header in [None, Some("Bearer sk-wrong")] {
-                let mut call = request(method.clone(), &path).content_type("application/json");
-                if let Some(header) = header {
-                    call = call.header("authorization", header);
-                }
-                let answer = surface.send(call.body("not json")).await;
-                if OPEN.contains(&id) {
-                    assert!(operation.get("security").is_none(), "{id}");
-                    answer.ok();
-                    continue;
-                }
-                let error = answer.error(401);
-                assert_eq!(error["type"], "authentication_error", "{id}");
-                assert_eq!(answer.response.header("www-authenticate"), Some("Bearer"), "{id}");
-                assert_eq!(operation["security"], serde_json::json!([{ "bearer": [] }]), "{id}");
-                guarded += 1;
-            }
+    for (path, method, operation) in paths.iter().flat_map(|(path, operations)| {
+        operations.as_object().unwrap().iter().map(move |(method, operation)| (path, method, operation))
+    }) {
+        let id = operation["operationId"].as_str().unwrap();
+        let method: Method = method.to_uppercase().parse().unwrap();
+        let path = path.replace("{model}", "any");
+        let call = || request(method.clone(), &path).content_type("application/json");
+        if OPEN.contains(&id) {
+            assert!(operation.get("security").is_none(), "{id}");
+            surface.send(call().finish()).await.ok();
+            continue;
         }
+        assert_eq!(operation["security"], json!([{ "bearer": [] }]), "{id}");
+        for call in [call(), call().header("authorization", "Bearer sk-wrong")] {
+            let answer = surface.send(call.body("not json")).await;
+            assert_eq!(answer.error(401)["type"], "authentication_error", "{id}");
+            assert_eq!(answer.response.header("www-authenticate"), Some("Bearer"), "{id}");
+        }
+        guarded += 1;
     }
-    assert!(guarded >= 10, "the walk saw only {guarded} operations");
+    assert!(guarded >= 8, "the walk saw only {guarded} operations");
 }
 
 #[tokio::test]

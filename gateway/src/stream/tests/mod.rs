@@ -20,7 +20,7 @@ use crate::accounting::tests::{Collected, books};
 use crate::engine::scripted::{Script, ScriptedEngine};
 use crate::engine::{Engine, GenerationRequest, Prompt, Sampling, Start};
 
-const QUIET: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_mins(10);
 
 /// One generation of a script, ready to be read in some way.
 struct Stage {
