@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use gateway::config::Loaded;
 
-use super::Failure;
 use super::options::Options;
+use super::{Failure, show};
 
 /// What to do with the configuration.
 #[derive(Subcommand)]
@@ -22,10 +22,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
             println!("the configuration is valid");
             Ok(())
         }
-        Command::Print(options) => {
-            print!("{}", options.load()?.to_toml());
-            Ok(())
-        }
+        Command::Print(options) => show(&options.load()?.to_toml()),
     }
 }
 

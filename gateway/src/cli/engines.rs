@@ -18,8 +18,8 @@ pub(super) fn load(models: &[ModelConfig]) -> Result<Vec<Arc<dyn Engine>>, Failu
         let created = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let engine = LlamaEngine::load(model, &id, created)
             .map_err(|error| Failure::new(format!("cannot load the model {id} ({path}): {error}")))?;
-        let milliseconds = start.elapsed().as_millis();
-        tracing::info!(model = id, path = %path, milliseconds, "the model is loaded");
+        let seconds = start.elapsed().as_secs_f32();
+        tracing::info!(model = id, path = %path, seconds, "the model is loaded");
         engines.push(engine);
     }
     Ok(engines)

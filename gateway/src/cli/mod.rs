@@ -10,6 +10,7 @@ mod options;
 mod serve;
 
 use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,10 +46,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Config(command) => config::run(&command),
         Command::Model(command) => model::run(&command),
-        Command::Openapi => {
-            print!("{}", gateway::routes::document());
-            Ok(())
-        }
+        Command::Openapi => show(&gateway::routes::document()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,6 +54,14 @@ pub(crate) fn run() -> ExitCode {
             eprintln!("gateway: {}", failure.message);
             ExitCode::from(failure.code)
         }
+    }
+}
+
+/// Writes a long text to standard output; a reader that closes early (`| head`) is no failure.
+fn show(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        _ => Ok(()),
     }
 }
 
