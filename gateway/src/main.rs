@@ -1,2 +1,9 @@
-//! The command line.
-fn main() {}
+//! The process `gateway`: everything is behind its command line.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

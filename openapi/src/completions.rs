@@ -77,7 +77,10 @@ pub struct CompletionRequest {
 
 /// A text, several, the tokens of one, or the tokens of several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string, an array of strings, an array of tokens or an array of token arrays")]
+#[serde(
+    untagged,
+    expecting = "expected a string, an array of strings, an array of tokens or an array of token arrays"
+)]
 pub enum PromptInput {
     /// One text.
     Text(String),

@@ -21,6 +21,7 @@ pub struct HealthApi {
     pub app: Arc<App>,
 }
 
+#[expect(clippy::unused_async, reason = "poem-openapi's operations are async, whatever they do")]
 #[OpenApi(tag = "Tag::Health")]
 impl HealthApi {
     /// Is the process alive?

@@ -19,6 +19,7 @@ pub struct ModelsApi {
     pub app: Arc<App>,
 }
 
+#[expect(clippy::unused_async, reason = "poem-openapi's operations are async, whatever they do")]
 #[OpenApi(tag = "Tag::Models")]
 impl ModelsApi {
     /// List the models

@@ -29,7 +29,8 @@ pub enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+        // llama.cpp tells of every buffer; `debug` shows it.
+        Self { filter: "info,llama-cpp-2=warn".to_owned(), format: LogFormat::Auto }
     }
 }
 

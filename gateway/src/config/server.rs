@@ -52,7 +52,7 @@ impl Default for ServerConfig {
             max_connections: 4096,
             max_body_bytes: 4 << 20,
             max_headers: 100,
-            max_header_bytes: 64 << 10,
+            max_header_bytes: 32 << 10,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),

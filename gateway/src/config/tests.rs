@@ -168,6 +168,7 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         path: "a.gguf".into(),
         threads: Some(1),
         batch_threads: Some(1),
+        kv_cells: Some(1),
         chat_template: Some("t".into()),
         ..ModelConfig::default()
     };

@@ -50,7 +50,7 @@ impl<E: Endpoint> Endpoint for Rescue<E> {
         let mut response = match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(output)) => output.into_response(),
             Ok(Err(error)) if error.is::<MethodNotAllowedError>() => self.refuse_method(&method, &path),
-            Ok(Err(error)) => translate_kept(error, &method, &path),
+            Ok(Err(error)) => translate_kept(&error, &method, &path),
             Err(panic) => ApiError::server().with_cause(Panicked::from(&*panic)).response(),
         };
         log(&response, &id);
@@ -60,7 +60,7 @@ impl<E: Endpoint> Endpoint for Rescue<E> {
 }
 
 /// Translates, and keeps what poem-openapi noted on the error (the operation's id) for those further out.
-fn translate_kept(error: Error, method: &Method, path: &str) -> Response {
+fn translate_kept(error: &Error, method: &Method, path: &str) -> Response {
     let operation = error.data::<poem_openapi::OperationId>().copied();
     let mut response = translate(error, method, path).response();
     if let Some(operation) = operation {
@@ -70,7 +70,7 @@ fn translate_kept(error: Error, method: &Method, path: &str) -> Response {
 }
 
 /// The envelope of an error, whoever made it.
-fn translate(error: Error, method: &Method, path: &str) -> ApiError {
+fn translate(error: &Error, method: &Method, path: &str) -> ApiError {
     if let Some(known) = error.downcast_ref::<ApiError>() {
         return known.clone();
     }
@@ -104,7 +104,7 @@ fn translate(error: Error, method: &Method, path: &str) -> ApiError {
 }
 
 /// For errors of no known type, the status is all that can be told.
-fn by_status(error: Error) -> ApiError {
+fn by_status(error: &Error) -> ApiError {
     let status = error.status();
     let kind = match status {
         StatusCode::UNAUTHORIZED => ErrorKind::Authentication,

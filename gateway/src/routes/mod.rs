@@ -29,24 +29,24 @@ use crate::error::rescue::Rescue;
 /// Every operation, in the order of the document.
 type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi, HealthApi);
 
-fn operations(app: &Arc<App>) -> Operations {
+fn operations(app: Arc<App>) -> Operations {
     let books = || Books::new(Arc::new(LogLedger));
-    let app = || Arc::clone(app);
+    let shared = || Arc::clone(&app);
     (
-        ChatApi::with_books(app(), books()),
-        CompletionsApi::with_books(app(), books()),
-        EmbeddingsApi { app: app(), books: books() },
-        ModelsApi { app: app() },
-        TokensApi { app: app() },
-        PredictApi { app: app(), books: books() },
-        HealthApi { app: app() },
+        ChatApi::with_books(shared(), books()),
+        CompletionsApi::with_books(shared(), books()),
+        EmbeddingsApi { app: shared(), books: books() },
+        ModelsApi { app: shared() },
+        TokensApi { app: shared() },
+        PredictApi { app: shared(), books: books() },
+        HealthApi { app },
     )
 }
 
 /// The whole surface: never fails, answers every request with its request id.
 pub fn routes(app: Arc<App>) -> Arc<dyn DynEndpoint<Output = Response>> {
     let (key, limit) = (app.admin_key, app.limits.max_body_bytes);
-    let service = describe(operations(&app));
+    let service = describe(operations(app));
     let document = document();
     let page = docs::finish_page(&service.swagger_ui_html(), &service.spec(), &document);
     let routes = docs::add(Route::new().nest("/", service), document, page);

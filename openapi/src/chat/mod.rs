@@ -5,7 +5,6 @@ mod response;
 
 pub use request::{ChatRequest, NumberMap, Stop, StreamOptions};
 pub use response::{
-    ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChatLogprobs, ChatMessage, FinishReason,
-    FunctionDelta,
-    LogprobToken, TokenLogprobs, ToolCallDelta,
+    ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, ChatLogprobs, ChatMessage,
+    FinishReason, FunctionDelta, LogprobToken, TokenLogprobs, ToolCallDelta,
 };

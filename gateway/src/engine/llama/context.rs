@@ -54,9 +54,8 @@ impl<'m> LlamaCompute<'m> {
             .with_kv_unified(limits.unified)
             // The whole window of sliding-window layers is kept, so that a sequence can be cut at any token.
             .with_swa_full(true);
-        let context = model
-            .new_context(backend()?, params)
-            .map_err(|error| LoadError::Context(error.to_string()))?;
+        let context =
+            model.new_context(backend()?, params).map_err(|error| LoadError::Context(error.to_string()))?;
         let rows = usize::try_from(limits.batch).unwrap_or(usize::MAX);
         Ok(Self { context, limits, batch: LlamaBatch::new(rows, 1), computed: Vec::with_capacity(rows) })
     }
@@ -77,7 +76,12 @@ impl<'m> LlamaCompute<'m> {
         for row in rows {
             let sequence = self.checked(row.slot)?;
             self.batch
-                .add(LlamaToken::new(row.token.cast_signed()), row.position.cast_signed(), &[sequence], row.logits)
+                .add(
+                    LlamaToken::new(row.token.cast_signed()),
+                    row.position.cast_signed(),
+                    &[sequence],
+                    row.logits,
+                )
                 .map_err(|error| ComputeError::Failed(error.to_string()))?;
         }
         Ok(())
@@ -195,7 +199,10 @@ impl<'m> EmbeddingCompute<'m> {
     /// One unit-length vector an input, in one decode.
     pub fn embed(&mut self, inputs: &[&[u32]]) -> Result<Vec<Vec<f32>>, ComputeError> {
         let total: usize = inputs.iter().map(|input| input.len()).sum();
-        if total > self.rows as usize || inputs.len() > self.sequences as usize || inputs.iter().any(|i| i.is_empty()) {
+        if total > self.rows as usize
+            || inputs.len() > self.sequences as usize
+            || inputs.iter().any(|i| i.is_empty())
+        {
             return Err(ComputeError::Failed("an embedding batch is over its limits".to_owned()));
         }
         self.context.clear_kv_cache();

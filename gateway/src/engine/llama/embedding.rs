@@ -14,7 +14,10 @@ const BATCH_TOKENS: usize = 512;
 const BATCH_INPUTS: usize = 16;
 
 /// Each input's tokens, checked against the embedding window.
-pub(super) fn tokenize(shared: &Arc<Shared>, request: &EmbeddingRequest) -> Result<Vec<Vec<u32>>, EngineError> {
+pub(super) fn tokenize(
+    shared: &Arc<Shared>,
+    request: &EmbeddingRequest,
+) -> Result<Vec<Vec<u32>>, EngineError> {
     request.inputs.iter().map(|input| tokens_of(shared, input)).collect()
 }
 
@@ -50,9 +53,11 @@ pub(super) async fn embed(shared: &Shared, inputs: Vec<Vec<u32>>) -> Result<Embe
     let mut vectors = Vec::with_capacity(inputs.len());
     for batch in batches(inputs) {
         let (reply, answer) = oneshot::channel();
-        shared.commands.try_send(Command::Embed(EmbedJob { inputs: batch, reply })).map_err(|error| match error {
-            TrySendError::Full(_) => shared.gauges.queue_full(),
-            TrySendError::Disconnected(_) => EngineError::NotReady("its engine has stopped"),
+        shared.commands.try_send(Command::Embed(EmbedJob { inputs: batch, reply })).map_err(|error| {
+            match error {
+                TrySendError::Full(_) => shared.gauges.queue_full(),
+                TrySendError::Disconnected(_) => EngineError::NotReady("its engine has stopped"),
+            }
         })?;
         let embedded = answer.await.map_err(|_| EngineError::Failed("the engine stopped".to_owned()))?;
         vectors.extend(embedded.map_err(|error| {

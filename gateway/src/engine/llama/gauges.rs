@@ -76,9 +76,9 @@ impl Gauges {
 
     /// Gives places back.
     pub fn leave_queue(&self, sequences: u32) {
-        let _never_fails = self
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| Some(waiting.saturating_sub(sequences)));
+        let _never_fails = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            Some(waiting.saturating_sub(sequences))
+        });
     }
 
     /// The refusal of a full queue: one place is free after the mean time between two ends.

@@ -47,7 +47,8 @@ impl OutputStream {
         stop: &[String],
         stopped: Arc<[AtomicBool]>,
     ) -> Self {
-        let answers = stopped.iter().map(|_| Answer { parser: OutputParser::new(&style, stop), open: true }).collect();
+        let answers =
+            stopped.iter().map(|_| Answer { parser: OutputParser::new(&style, stop), open: true }).collect();
         Self {
             outputs,
             vocabulary,
@@ -126,7 +127,9 @@ impl OutputStream {
         let first = Delta { choice, tokens, part: parts.next(), logprobs: logprob.into_iter().collect() };
         self.ready.push_back(Event::Delta(first));
         self.ready.extend(
-            parts.map(|part| Event::Delta(Delta { choice, tokens: 0, part: Some(part), logprobs: Vec::new() })),
+            parts.map(|part| {
+                Event::Delta(Delta { choice, tokens: 0, part: Some(part), logprobs: Vec::new() })
+            }),
         );
     }
 

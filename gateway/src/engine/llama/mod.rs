@@ -13,12 +13,12 @@ pub mod kv;
 pub mod model;
 pub mod output;
 mod prepare;
-#[cfg(test)]
-mod simulated;
 pub mod queue;
 pub mod sampler;
 pub mod scheduler;
 pub mod sequence;
+#[cfg(test)]
+mod simulated;
 pub mod template;
 mod thread;
 pub mod vocabulary;
@@ -30,14 +30,14 @@ use futures_util::future::BoxFuture;
 
 use self::constraint::ConstraintFactory;
 use self::gauges::Gauges;
-use self::model::Model;
 pub use self::model::LoadError;
+use self::model::Model;
 use self::scheduler::Command;
 use self::template::ChatTemplate;
 use crate::config::{ModelConfig, ShareScope};
 use crate::engine::{
-    EmbeddingRequest, Embeddings, Engine, EngineError, EngineLoad, GenerationRequest, ModelCard, Prepared, TokenPiece,
-    TokenizeRequest,
+    EmbeddingRequest, Embeddings, Engine, EngineError, EngineLoad, GenerationRequest, ModelCard, Prepared,
+    TokenPiece, TokenizeRequest,
 };
 
 /// A GGUF model served by this process.
@@ -140,7 +140,8 @@ impl LlamaEngine {
         work: impl FnOnce(&Arc<Shared>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let shared = Arc::clone(&self.shared);
-        let _permit = self.shared.preparing.acquire().await.map_err(|_| EngineError::NotReady("shutting down"))?;
+        let _permit =
+            self.shared.preparing.acquire().await.map_err(|_| EngineError::NotReady("shutting down"))?;
         tokio::task::spawn_blocking(move || work(&shared))
             .await
             .map_err(|_| EngineError::Failed("the request could not be prepared".to_owned()))?

@@ -32,7 +32,9 @@ pub enum LoadError {
     #[error("llama.cpp did not start: {0}")]
     Backend(String),
     /// The context could not be created.
-    #[error("cannot create the model's context: {0}; a smaller context, fewer parallel sequences or another KV type may fit")]
+    #[error(
+        "cannot create the model's context: {0}; a smaller context, fewer parallel sequences or another KV type may fit"
+    )]
     Context(String),
     /// The chat template does not compile.
     #[error("the model's chat template does not compile: {0}")]

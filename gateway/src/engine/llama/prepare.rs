@@ -5,16 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::TrySendError;
 
 use futures_util::future::BoxFuture;
-use openapi::message::ResponseFormat;
 
-use super::constraint::{Constraint, rule_for};
+use super::constraint::{Constraint, ConstraintRule, rule_for};
 use super::generation::OutputStream;
 use super::model::{LoadError, Model};
 use super::output::OutputStyle;
 use super::scheduler::Command;
 use super::sequence::Job;
 use super::template::ChatTemplate;
-use super::{Shared, ShareScope};
+use super::{ShareScope, Shared};
 use crate::config::ModelConfig;
 use crate::engine::{
     ChatPrompt, EngineError, Generation, GenerationRequest, Prepared, Prompt, Start, TokenCount, TokenPiece,
@@ -38,7 +37,7 @@ pub(super) fn compile_template(model: &Model, config: &ModelConfig) -> Result<Ch
     };
     let (bos, eos) = (text(vocabulary.bos()), text(vocabulary.eos()));
     let template = source.map_or_else(
-        || Ok(ChatTemplate::fallback(&bos, &eos)),
+        || ChatTemplate::chatml(&bos, &eos),
         |source| ChatTemplate::compile(&source, &bos, &eos),
     );
     template.map_err(|error| LoadError::Template(error.to_string()))
@@ -56,25 +55,25 @@ pub(super) struct PreparedRequest {
 }
 
 /// Renders, counts and checks. Runs off the runtime's threads.
-pub(super) fn prepare(shared: &Arc<Shared>, request: &GenerationRequest) -> Result<PreparedRequest, EngineError> {
+pub(super) fn prepare(
+    shared: &Arc<Shared>,
+    request: &GenerationRequest,
+) -> Result<PreparedRequest, EngineError> {
     check_logit_bias(shared, request)?;
     let (prompt, style, rule) = match &request.prompt {
         Prompt::Chat(chat) => {
-            let rendered = shared.template.render(chat).map_err(|error| invalid(error.to_string(), "messages"))?;
+            let rendered =
+                shared.template.render(chat).map_err(|error| invalid(error.to_string(), "messages"))?;
             let rule = rule_for(&rendered.style, chat, &request.format)?;
-            (tokens_of_chat(shared, &rendered.text)?, rendered.style, Some(rule))
+            (tokens_of_chat(shared, &rendered.text)?, rendered.style, rule)
         }
-        Prompt::Text(text) => (tokens_of_text(shared, text, true, true)?, OutputStyle::default(), None),
-        Prompt::Tokens(tokens) => (checked_tokens(shared, tokens)?, OutputStyle::default(), None),
+        Prompt::Text(text) => {
+            (tokens_of_text(shared, text, true, true)?, OutputStyle::default(), plain(request))
+        }
+        Prompt::Tokens(tokens) => (checked_tokens(shared, tokens)?, OutputStyle::default(), plain(request)),
     };
-    if rule.is_none() && request.format != ResponseFormat::Text {
-        return Err(invalid("response_format needs a chat".to_owned(), "response_format"));
-    }
     let max_tokens = fit_window(&prompt, request.max_tokens, shared.card.context_window)?;
-    let constraint = match &rule {
-        Some(rule) => shared.constraints.compile(rule)?,
-        None => None,
-    };
+    let constraint = shared.constraints.compile(&rule)?;
     Ok(PreparedRequest {
         shared: Arc::clone(shared),
         request: request.clone(),
@@ -85,12 +84,18 @@ pub(super) fn prepare(shared: &Arc<Shared>, request: &GenerationRequest) -> Resu
     })
 }
 
+fn plain(request: &GenerationRequest) -> ConstraintRule {
+    ConstraintRule::format(&request.format)
+}
+
 /// The answer's limit: what was asked for if it fits beside the prompt, else what is left of the window.
 fn fit_window(prompt: &[u32], asked: Option<u32>, window: u32) -> Result<u32, EngineError> {
     let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
     let left = window.saturating_sub(length);
     match asked {
-        Some(asked) if asked > left => Err(EngineError::ContextLength { prompt: length, output: Some(asked), window }),
+        Some(asked) if asked > left => {
+            Err(EngineError::ContextLength { prompt: length, output: Some(asked), window })
+        }
         _ if left == 0 => Err(EngineError::ContextLength { prompt: length, output: None, window }),
         asked => Ok(asked.unwrap_or(left)),
     }
@@ -98,7 +103,8 @@ fn fit_window(prompt: &[u32], asked: Option<u32>, window: u32) -> Result<u32, En
 
 fn tokens_of_chat(shared: &Shared, text: &str) -> Result<Vec<u32>, EngineError> {
     // Most templates write the begin-of-text token themselves; a second one would confuse the model.
-    let bos = shared.model.vocabulary().bos().map(|bos| shared.model.vocabulary().bytes(bos)).unwrap_or_default();
+    let bos =
+        shared.model.vocabulary().bos().map(|bos| shared.model.vocabulary().bytes(bos)).unwrap_or_default();
     let has_bos = !bos.is_empty() && text.as_bytes().starts_with(bos);
     tokens_of_text(shared, text, !has_bos, true)
 }
@@ -130,7 +136,9 @@ fn checked_tokens(shared: &Shared, tokens: &[u32]) -> Result<Vec<u32>, EngineErr
 
 fn check_logit_bias(shared: &Shared, request: &GenerationRequest) -> Result<(), EngineError> {
     match request.sampling.logit_bias.iter().find(|(token, _)| !shared.model.vocabulary().contains(*token)) {
-        Some((token, _)) => Err(invalid(format!("token {token} is not in the model's vocabulary"), "logit_bias")),
+        Some((token, _)) => {
+            Err(invalid(format!("token {token} is not in the model's vocabulary"), "logit_bias"))
+        }
         None => Ok(()),
     }
 }
@@ -161,9 +169,14 @@ impl PreparedRequest {
         let (outputs, events) = tokio::sync::mpsc::channel(LAG + 4 * choices as usize);
         let stopped: Arc<[AtomicBool]> = (0..choices).map(|_| AtomicBool::new(false)).collect();
         let prompt_tokens = u32::try_from(self.prompt.len()).unwrap_or(u32::MAX);
-        let stream =
-            OutputStream::new(events, Arc::clone(shared.model.vocabulary()), self.style, &self.request.stop, Arc::clone(&stopped))
-                .with_prompt_tokens(prompt_tokens);
+        let stream = OutputStream::new(
+            events,
+            Arc::clone(shared.model.vocabulary()),
+            self.style,
+            &self.request.stop,
+            Arc::clone(&stopped),
+        )
+        .with_prompt_tokens(prompt_tokens);
         let job = Job {
             salt: match shared.share_prefix {
                 ShareScope::Tenant => Arc::clone(&start.tenant),
@@ -193,7 +206,10 @@ impl PreparedRequest {
 }
 
 /// The tokens of a text or of a rendered chat.
-pub(super) fn tokenize(shared: &Arc<Shared>, request: &TokenizeRequest) -> Result<Vec<TokenPiece>, EngineError> {
+pub(super) fn tokenize(
+    shared: &Arc<Shared>,
+    request: &TokenizeRequest,
+) -> Result<Vec<TokenPiece>, EngineError> {
     let tokens = match request {
         TokenizeRequest::Text { text, add_special, parse_special } => {
             shared.model.tokenize(text, *add_special, *parse_special)

@@ -75,7 +75,12 @@ impl Compute for Simulated {
         for row in rows {
             let cell = self.cell(row.token);
             let slot = &mut self.slots[row.slot.index()];
-            assert_eq!(slot.len(), row.position as usize, "positions continue the sequence in {:?}", row.slot);
+            assert_eq!(
+                slot.len(),
+                row.position as usize,
+                "positions continue the sequence in {:?}",
+                row.slot
+            );
             assert!(slot.len() < self.limits.window as usize, "the window is kept");
             slot.push(cell);
             let tokens: Vec<u32> = slot.iter().map(|cell| cell.token).collect();

@@ -30,7 +30,8 @@ pub(super) fn settings(model: &Model, config: &ModelConfig) -> ContextSettings {
     let cores = u32::try_from(cores).unwrap_or(1);
     let threads = config.threads.unwrap_or(cores).max(1);
     let slots = config.parallel.clamp(1, MOST_SEQUENCES);
-    let window = if config.context == 0 { model.trained_context().min(DEFAULT_WINDOW) } else { config.context };
+    let window =
+        if config.context == 0 { model.trained_context().min(DEFAULT_WINDOW) } else { config.context };
     let padded = window.max(1).next_multiple_of(CELL_PADDING);
     let unified = config.kv_layout == KvLayout::Unified;
     let cells = match (unified, config.kv_cells) {
@@ -123,7 +124,8 @@ impl Owned {
         let mut embedding: Option<EmbeddingCompute<'_>> = None;
         scheduler.run(inbox, &mut |inputs| {
             if embedding.is_none() {
-                let made = EmbeddingCompute::new(&self.weights, &self.settings, embedding_rows(&self.settings));
+                let made =
+                    EmbeddingCompute::new(&self.weights, &self.settings, embedding_rows(&self.settings));
                 embedding = Some(made.map_err(|error| ComputeError::Failed(error.to_string()))?);
             }
             let Some(compute) = &mut embedding else { return Err(ComputeError::Restore) };

@@ -15,7 +15,12 @@ use crate::engine::{
 /// The generation of a request that was given its script.
 pub(super) fn play(rehearsed: Rehearsed) -> Generation {
     let Rehearsed { request, script, prompt, limit, stage } = rehearsed;
-    let usage = Usage { prompt_tokens: prompt, cached_tokens: script.cached, queued: script.queued, ..Usage::default() };
+    let usage = Usage {
+        prompt_tokens: prompt,
+        cached_tokens: script.cached,
+        queued: script.queued,
+        ..Usage::default()
+    };
     let player = Player {
         presence: Presence::enter(stage),
         choices: request.choices,
@@ -28,7 +33,9 @@ pub(super) fn play(rehearsed: Rehearsed) -> Generation {
         usage,
         script,
     };
-    Generation { events: Box::pin(stream::unfold(player, |mut player| async { Some((player.next().await?, player)) })) }
+    Generation {
+        events: Box::pin(stream::unfold(player, |mut player| async { Some((player.next().await?, player)) })),
+    }
 }
 
 /// Counts the generation as running, and at its end as completed or cancelled.

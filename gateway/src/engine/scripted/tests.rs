@@ -7,8 +7,8 @@ use openapi::message::ResponseFormat;
 
 use super::{Gate, Script, ScriptedEngine};
 use crate::engine::{
-    DeltaPart, Engine, EngineError, Event, FinishReason, Generation, GenerationRequest, Prompt, Sampling, Start,
-    TokenizeRequest,
+    DeltaPart, Engine, EngineError, Event, FinishReason, Generation, GenerationRequest, Prompt, Sampling,
+    Start, TokenizeRequest,
 };
 
 fn request(change: impl FnOnce(&mut GenerationRequest)) -> GenerationRequest {
@@ -30,7 +30,10 @@ async fn start(engine: &ScriptedEngine, request: GenerationRequest) -> Result<Ge
     engine.prepare(request).await?.start(start).await
 }
 
-async fn play(script: Script, change: impl FnOnce(&mut GenerationRequest)) -> Vec<Result<Event, EngineError>> {
+async fn play(
+    script: Script,
+    change: impl FnOnce(&mut GenerationRequest),
+) -> Vec<Result<Event, EngineError>> {
     let engine = ScriptedEngine::new("m", script);
     start(&engine, request(change)).await.expect("starts").events.collect().await
 }

@@ -332,7 +332,8 @@ impl<C: Compute> KvCache<C> {
 
     /// Restores a retained sequence from the host and cuts it to the common prefix.
     fn bring(&mut self, slot: Slot, salt: &str, found: &Match) -> usize {
-        let Some(Retained { place: Place::Host(snapshot), .. }) = self.retained.get(salt, &found.tokens) else {
+        let Some(Retained { place: Place::Host(snapshot), .. }) = self.retained.get(salt, &found.tokens)
+        else {
             return 0;
         };
         match self.compute.restore(slot, snapshot) {

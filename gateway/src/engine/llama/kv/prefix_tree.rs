@@ -79,7 +79,9 @@ impl<V> PrefixTree<V> {
 
     /// All sequences and their values.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<[u32]>, &V)> {
-        self.salted.iter().flat_map(|(salt, tree)| tree.iter().map(move |(tokens, value)| (salt, tokens, value)))
+        self.salted
+            .iter()
+            .flat_map(|(salt, tree)| tree.iter().map(move |(tokens, value)| (salt, tokens, value)))
     }
 
     /// How many sequences are stored.

@@ -53,7 +53,8 @@ impl<C: Compute> Scheduler<C> {
         let slots = usize::from(self.kv.limits().slots);
         while self.running.len() + self.held.len() < slots {
             let (cells, unified) = (self.kv.limits().cells as usize, self.kv.limits().unified);
-            let used: usize = self.running.iter().chain(&self.held).map(|sequence| sequence.tokens.len() + 1).sum();
+            let used: usize =
+                self.running.iter().chain(&self.held).map(|sequence| sequence.tokens.len() + 1).sum();
             let fits = |sequence: &Sequence<C::Snapshot>| {
                 !unified || used == 0 || used + sequence.tokens.len() + 1 <= cells
             };
@@ -84,7 +85,10 @@ impl<C: Compute> Scheduler<C> {
         // The last token is always computed: its logits are what the answer begins with.
         let wanted = sequence.tokens.get(..sequence.tokens.len().saturating_sub(1)).unwrap_or_default();
         let salt = &sequence.job.salt;
-        let retained = self.kv.longest_match(salt, wanted).filter(|found| worth_a_copy(found.length, found.tokens.len()));
+        let retained = self
+            .kv
+            .longest_match(salt, wanted)
+            .filter(|found| worth_a_copy(found.length, found.tokens.len()));
         let stored = retained.as_ref().map_or(0, |found| found.length);
         let (mut now, mut soon) = ((0, Slot(0)), 0);
         for other in self.running.iter().filter(|other| other.job.salt == *salt) {
@@ -121,7 +125,8 @@ impl<C: Compute> Scheduler<C> {
         };
         let Some((slot, computed)) = placed else {
             // `resume_or_hold` never takes more sequences than there are slots.
-            let _receiver_gone = sequence.job.outputs.try_send(Output::Failed(EngineError::NotReady("no slot")));
+            let _receiver_gone =
+                sequence.job.outputs.try_send(Output::Failed(EngineError::NotReady("no slot")));
             return;
         };
         sequence.slot = slot;
@@ -135,7 +140,12 @@ impl<C: Compute> Scheduler<C> {
     }
 
     /// Begins on the KV of a running sequence: shared where the layout can, else by a copy that others find too.
-    fn begin_beside(&mut self, sequence: &Sequence<C::Snapshot>, from: Slot, length: usize) -> Option<(Slot, usize)> {
+    fn begin_beside(
+        &mut self,
+        sequence: &Sequence<C::Snapshot>,
+        from: Slot,
+        length: usize,
+    ) -> Option<(Slot, usize)> {
         if let Some(slot) = self.kv.share(from, length) {
             return Some((slot, length));
         }

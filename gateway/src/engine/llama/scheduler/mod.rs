@@ -74,7 +74,17 @@ impl<C: Compute> Scheduler<C> {
     /// Takes over a context.
     pub fn new(kv: KvCache<C>, policy: Policy, vocabulary: Arc<Vocabulary>, gauges: Arc<Gauges>) -> Self {
         let queue = FairQueue::new(policy.queue);
-        Self { kv, policy, vocabulary, gauges, queue, held: Vec::new(), running: Vec::new(), rows: Vec::new(), embeddings: VecDeque::new() }
+        Self {
+            kv,
+            policy,
+            vocabulary,
+            gauges,
+            queue,
+            held: Vec::new(),
+            running: Vec::new(),
+            rows: Vec::new(),
+            embeddings: VecDeque::new(),
+        }
     }
 
     /// Runs until every sender of commands is gone and all work is done.
@@ -186,11 +196,20 @@ impl<C: Compute> Scheduler<C> {
             }
         }
         let window = self.kv.limits().window;
-        let drawing: Vec<(usize, Slot)> =
-            self.rows.iter().enumerate().filter(|(_, row)| row.logits).map(|(index, row)| (index, row.slot)).collect();
+        let drawing: Vec<(usize, Slot)> = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| row.logits)
+            .map(|(index, row)| (index, row.slot))
+            .collect();
         for (row, slot) in drawing {
-            let Some(index) = self.running.iter().position(|sequence| sequence.slot == slot) else { continue };
-            let (Some(sequence), Some(logits)) = (self.running.get_mut(index), self.kv.logits(row)) else { continue };
+            let Some(index) = self.running.iter().position(|sequence| sequence.slot == slot) else {
+                continue;
+            };
+            let (Some(sequence), Some(logits)) = (self.running.get_mut(index), self.kv.logits(row)) else {
+                continue;
+            };
             match sequence.draw(logits, &self.vocabulary, window) {
                 Drawn::More => {}
                 Drawn::Finished(reason) => self.finish(index, reason),

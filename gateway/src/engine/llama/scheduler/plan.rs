@@ -54,7 +54,8 @@ impl<C: Compute> Scheduler<C> {
     /// Whether a sequence's token and its end find room, beside those of the job's other answers in this step.
     fn has_reader_room(&self, index: usize) -> bool {
         let Some(sequence) = self.running.get(index) else { return false };
-        let siblings = self.running.iter().filter(|other| std::sync::Arc::ptr_eq(&other.job, &sequence.job)).count();
+        let siblings =
+            self.running.iter().filter(|other| std::sync::Arc::ptr_eq(&other.job, &sequence.job)).count();
         sequence.job.outputs.capacity() >= 2 * siblings
     }
 

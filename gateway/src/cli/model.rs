@@ -1,0 +1,112 @@
+//! `gateway model list|pull`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use gateway::config::{Config, Environment, Flags};
+use gateway::model_store::{HubAccess, ModelStore, PullRequest, StoredModel};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use super::Failure;
+
+/// What to do with the models of the data folder.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List the models of the data folder; the one marked * is served when none is configured.
+    List(Folder),
+    /// Fetch a model into the data folder. A pull that was cut goes on where it stopped.
+    Pull(Pull),
+}
+
+/// Where the models are.
+#[derive(Args)]
+pub(super) struct Folder {
+    /// Configuration file (TOML) [env: `GATEWAY_CONFIG`]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of models, keys and state [env: `GATEWAY_DATA_DIR`]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+/// What to fetch.
+#[derive(Args)]
+pub(super) struct Pull {
+    /// A path, an https address, a Hugging Face `owner/repo[@revision]:file.gguf` (`HF_TOKEN` and `HF_ENDPOINT` are
+    /// heeded), or `default` for the model that is served when none is configured
+    source: String,
+    /// What the file's SHA-256 must be, in hex
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    sha256: Option<String>,
+    /// Its file name in the data folder, if not as at the source
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::List(folder) => list(&folder.open(&Environment::of_process())?),
+        Command::Pull(request) => pull(request),
+    }
+}
+
+impl Folder {
+    fn open(&self, environment: &Environment) -> Result<ModelStore, Failure> {
+        let flags: Flags = self.data_dir.iter().map(|folder| ("data-dir", folder.clone())).collect();
+        let loaded = Config::load(self.config.as_deref(), environment, &flags)?;
+        Ok(ModelStore::new(&loaded.config.data_dir))
+    }
+}
+
+fn list(store: &ModelStore) -> Result<(), Failure> {
+    let models = store.list().map_err(Failure::new)?;
+    if models.is_empty() {
+        eprintln!("no models yet; fetch one: gateway model pull default");
+    }
+    for model in &models {
+        print_model(model);
+    }
+    Ok(())
+}
+
+fn print_model(model: &StoredModel) {
+    let mark = if model.is_default { '*' } else { ' ' };
+    let hash = model.sha256.as_deref().unwrap_or("-");
+    println!("{mark} {:<44} {:>10}  sha256 {hash}", model.name, HumanBytes(model.bytes).to_string());
+}
+
+fn pull(request: &Pull) -> Result<(), Failure> {
+    let environment = Environment::of_process();
+    let store = request.folder.open(&environment)?;
+    let known = |name: &str| environment.get(name).map(str::to_owned);
+    let request = PullRequest {
+        source: request.source.parse().map_err(Failure::new)?,
+        sha256: request.sha256.clone(),
+        name: request.name.clone(),
+        hub: HubAccess { endpoint: known("HF_ENDPOINT"), token: known("HF_TOKEN") },
+    };
+    // Draws on standard error, and only on a terminal.
+    let bar = ProgressBar::no_length().with_style(style());
+    let pulled = store.pull(&request, &|done, total| {
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    print_model(&pulled.map_err(Failure::new)?);
+    Ok(())
+}
+
+fn style() -> ProgressStyle {
+    let template = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let hash = text.to_ascii_lowercase();
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { Ok(hash) } else { Err("a SHA-256 is 64 hexadecimal digits".to_owned()) }
+}

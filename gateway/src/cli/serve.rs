@@ -1,0 +1,142 @@
+//! `gateway serve`: builds the parts, joins them, and takes them down in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::app::{App, HttpLimits};
+use gateway::auth::AdminKey;
+use gateway::config::{Config, ModelConfig};
+use gateway::engine::Engine;
+use gateway::model_store::ModelStore;
+use gateway::routes::routes;
+use gateway::routing::Catalog;
+use gateway::server::{self, Listener, Switch};
+use gateway::shutdown::{Lifecycle, Signals};
+use gateway::telemetry;
+use tokio::runtime::Builder;
+
+use super::address::AddressFile;
+use super::options::Options;
+use super::{Failure, engines};
+
+/// Threads for files and prompts; each is short-lived work, and few keep the compute threads undisturbed.
+const BLOCKING_THREADS: usize = 16;
+/// How long work on blocking threads (a model being loaded) may hold the end of the process.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// Serves until a signal, then drains.
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let loaded = options.load()?;
+    telemetry::init(&loaded.config.log);
+    for variable in &loaded.unknown_variables {
+        tracing::warn!(variable, "this variable is not an option of the gateway");
+    }
+    let mut config = loaded.config;
+    config.models = models_to_serve(&config)?;
+    let runtime = Builder::new_multi_thread()
+        // Few: llama.cpp's threads spin at barriers, and each thread of ours that preempts one stalls them all.
+        .worker_threads(config.server.worker_threads)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .map_err(Failure::new)?;
+    let outcome = runtime.block_on(until_signal(config));
+    runtime.shutdown_timeout(LAST_WORK);
+    outcome
+}
+
+/// The configured models, or the default one of the data folder.
+fn models_to_serve(config: &Config) -> Result<Vec<ModelConfig>, Failure> {
+    if !config.models.is_empty() {
+        return Ok(config.models.clone());
+    }
+    let store = ModelStore::new(&config.data_dir);
+    match store.default_model() {
+        Ok(Some(path)) => Ok(vec![ModelConfig { path, ..config.model_defaults.clone() }]),
+        Ok(None) => Err(Failure::new(format!(
+            "no model is configured and {} holds no default one; fetch it by `gateway model pull default` \
+             (or by ./run), or name a GGUF file by --model",
+            config.data_dir.join("models").display()
+        ))),
+        Err(error) => Err(Failure::new(format!("{}: {error}", config.data_dir.display()))),
+    }
+}
+
+/// Runs the gateway beside the signals, which it cannot outlive.
+async fn until_signal(config: Config) -> Result<(), Failure> {
+    let lifecycle = Lifecycle::new();
+    let signals = Signals::install().map_err(Failure::new)?;
+    let driver = signals.drive(lifecycle.clone());
+    tokio::select! {
+        outcome = serve(config, lifecycle) => outcome,
+        () = driver => Ok(()),
+    }
+}
+
+async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
+    let folder = config.data_dir.as_path();
+    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let (admin_key, created) = AdminKey::load_or_create(folder).map_err(Failure::new)?;
+    if let Some(key) = created {
+        announce(&key, folder);
+    }
+    let listener =
+        Listener::bind(&config.server.listen, config.server.write_timeout).await.map_err(|error| {
+            Failure::new(format!("cannot listen on {} (--listen): {error}", config.server.listen))
+        })?;
+    let address = listener.address();
+    // With no engine yet, the routes answer that the gateway is alive and not ready.
+    let app = |engines| app(engines, admin_key, &config, &lifecycle);
+    let endpoint = Arc::new(Switch::new(routes(app(Vec::new()))));
+    let accepting =
+        server::serve(listener, Arc::clone(&endpoint) as _, config.server.clone(), lifecycle.clone());
+    drop(lifecycle.spawn(accepting));
+    let _address_file = AddressFile::write(folder, &address).map_err(failed)?;
+    tracing::info!(listening = %address, "accepting connections");
+
+    if let Some(engines) = load(config.models.clone(), &lifecycle).await? {
+        endpoint.set(routes(app(engines)));
+        tracing::info!(listening = %address, "ready");
+    }
+    lifecycle.finished(config.server.drain_timeout).await;
+    tracing::info!("every stream has ended; good-bye");
+    Ok(())
+}
+
+/// The engines; `None` when draining began before they were loaded. A failure ends what is already served.
+async fn load(
+    models: Vec<ModelConfig>,
+    lifecycle: &Lifecycle,
+) -> Result<Option<Vec<Arc<dyn Engine>>>, Failure> {
+    let loading = tokio::task::spawn_blocking(move || engines::load(&models));
+    let draining = lifecycle.draining_token();
+    let outcome = tokio::select! {
+        outcome = loading => outcome.unwrap_or_else(|error| Err(Failure::new(error))),
+        () = draining.cancelled() => return Ok(None),
+    };
+    if outcome.is_err() {
+        lifecycle.kill();
+        lifecycle.finished(Duration::ZERO).await;
+    }
+    outcome.map(Some)
+}
+
+fn app(
+    engines: Vec<Arc<dyn Engine>>,
+    admin_key: AdminKey,
+    config: &Config,
+    lifecycle: &Lifecycle,
+) -> Arc<App> {
+    let limits =
+        HttpLimits { max_body_bytes: config.server.max_body_bytes, keep_alive: config.server.keep_alive };
+    Arc::new(App { catalog: Catalog::new(engines), admin_key, lifecycle: lifecycle.clone(), limits })
+}
+
+/// Shown once, on standard output and not in the log.
+fn announce(key: &str, folder: &Path) {
+    println!("A new admin key was made, and is shown this once:\n\n    {key}\n");
+    println!("It is also in {} (readable by you alone).", folder.join("admin.key").display());
+}
