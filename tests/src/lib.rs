@@ -1,1 +1,29 @@
-//! Harness for the integration tests: real gateway processes on free ports.
+//! Harness of the integration tests: the real binary with the real model, real sockets, waiting without sleeping.
+//!
+//! A test starts a gateway of its own with [`Gateway::builder`], talks to it over HTTP, and drops it; the drop ends
+//! the process and fails the test if the gateway had died or panicked. Nothing here is mocked.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "a harness fails by panicking"
+)]
+
+pub mod answer;
+pub mod builder;
+pub mod fold;
+pub mod golden;
+pub mod http;
+pub mod model;
+pub mod patience;
+pub mod process;
+pub mod raw;
+pub mod requests;
+pub mod sse;
+
+pub use answer::Answer;
+pub use builder::Builder;
+pub use fold::Folded;
+pub use process::Gateway;
+pub use sse::{EventStream, Frame};

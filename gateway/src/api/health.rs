@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openapi::health::{Health, HealthStatus};
+use openapi::health::{Health, HealthStatus, ModelLoad, Readiness};
 use poem_openapi::OpenApi;
 
 use crate::api::Tag;
 use crate::api::payload::SerdeJson;
 use crate::app::App;
+use crate::engine::Engine;
 use crate::error::{ApiError, ErrorKind};
 
 /// Models load in about a second.
@@ -33,14 +34,25 @@ impl HealthApi {
     ///
     /// 503 while a model loads, and from the moment it is told to end.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
-    async fn ready(&self) -> Result<SerdeJson<Health>, ApiError> {
+    async fn ready(&self) -> Result<SerdeJson<Readiness>, ApiError> {
         if self.app.lifecycle.is_draining() {
             return Err(unready("the gateway is shutting down", "draining"));
         }
         if !self.app.catalog.is_ready() {
             return Err(unready("a model is not ready", "model_not_ready"));
         }
-        Ok(SerdeJson(Health { status: HealthStatus::Ok }))
+        let models = self.app.catalog.engines().iter().map(|engine| load(engine.as_ref())).collect();
+        Ok(SerdeJson(Readiness { status: HealthStatus::Ok, models }))
+    }
+}
+
+fn load(engine: &dyn Engine) -> ModelLoad {
+    let load = engine.load();
+    ModelLoad {
+        id: engine.card().id.clone(),
+        running: load.running,
+        waiting: load.waiting,
+        kv_used_ratio: load.kv_used_ratio,
     }
 }
 
