@@ -179,7 +179,7 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         match value {
             Value::Table(section) => keys.extend(section.keys().map(|leaf| format!("{key}.{leaf}"))),
             Value::Array(models) => {
-                keys.extend(models[0].as_table().unwrap().keys().map(|leaf| format!("model.{leaf}")))
+                keys.extend(models[0].as_table().unwrap().keys().map(|leaf| format!("model.{leaf}")));
             }
             _ => keys.push(key),
         }

@@ -336,13 +336,11 @@ impl<C: Compute> KvCache<C> {
         else {
             return 0;
         };
-        match self.compute.restore(slot, snapshot) {
-            Ok(()) => self.cut(slot, found.length),
-            Err(_) => {
-                self.compute.clear(slot);
-                0
-            }
+        if self.compute.restore(slot, snapshot).is_ok() {
+            return self.cut(slot, found.length);
         }
+        self.compute.clear(slot);
+        0
     }
 
     /// Cuts a slot to its first tokens; a memory that cannot be cut is emptied and computed anew.
