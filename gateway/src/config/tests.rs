@@ -78,7 +78,7 @@ fn a_model_by_variable_replaces_the_list_of_the_file() {
     let environment = environment(&[("GATEWAY_MODEL", "/m/c.gguf")]);
     let loaded = Config::load(Some(file.path()), &environment, &Flags::default()).unwrap();
     assert_eq!(loaded.config.models.len(), 1);
-    assert_eq!((loaded.config.models[0].name().as_str(), loaded.config.models[0].parallel), ("c", 16));
+    assert_eq!((loaded.config.models[0].name().as_str(), loaded.config.models[0].parallel), ("c", 8));
     assert_eq!(loaded.source("models.0.path").to_string(), "environment variable GATEWAY_MODEL");
 }
 
