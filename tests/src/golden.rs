@@ -1,17 +1,23 @@
 //! Equality of greedy answers, up to the rounding of kernels for other batch shapes.
 //!
-//! llama.cpp picks another kernel for a batch of another shape (one token, many, a prefix that was copied), and these
-//! add in another order. So the same prompt may yield logits that differ in the last bits, and where two tokens are
-//! almost equally likely the likelier one may change; from there on the texts are about different things. The
-//! comparison allows exactly that and nothing else.
+//! In a split cache nothing that happens beside a sequence changes a bit of its logits: measured 0 in every
+//! arrangement. In a unified one attention walks over the cells of others too and adds in another order. The first
+//! difference is in the last bit, but the model's own rounding (activations become 8-bit blocks before each product)
+//! turns it into about a tenth of a nat, whatever its size: with `f16` and `f32` cells alike. Where two tokens are that
+//! close the other one may be drawn, and from there on the texts are about different things. The comparison allows
+//! exactly that and nothing else.
 
 use serde_json::Value;
 
 /// The largest difference of a token's log-probability, in nats, between two computations of the same prefix.
-///
-/// Measured by `golden::the_bound_is_measured` over all arrangements of the golden tests, which prints the largest
-/// difference seen.
-pub const BOUND: f64 = 0.25;
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound(pub f64);
+
+/// Of a split cache: measured 0. The rest is for processors whose kernels add in an order that follows the batch.
+pub const SPLIT: Bound = Bound(0.05);
+
+/// Of a unified cache: measured up to 0.25 over 48 to 160 tokens, in runs of `tests/golden.rs`, which prints it.
+pub const UNIFIED: Bound = Bound(0.5);
 
 /// One generated token with its log-probability and the likeliest tokens in its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +60,7 @@ fn logprob(entry: &Value) -> f64 {
 }
 
 /// Compares two greedy answers to one prompt; panics where they differ by more than rounding.
-pub fn assert_same(label: &str, reference: &[Step], other: &[Step]) -> Agreement {
+pub fn assert_same(label: &str, bound: Bound, reference: &[Step], other: &[Step]) -> Agreement {
     let mut difference: f64 = 0.0;
     for (place, (left, right)) in reference.iter().zip(other).enumerate() {
         if left.token != right.token {
@@ -63,11 +69,11 @@ pub fn assert_same(label: &str, reference: &[Step], other: &[Step]) -> Agreement
                     panic!("{label}: token {place} is {right:?}, which is not near {left:?}")
                 });
             let gap = (left.logprob - alternative).abs();
-            assert!(gap <= BOUND, "{label}: token {place} differs at a gap of {gap}: {left:?} {right:?}");
+            assert!(gap <= bound.0, "{label}: token {place} differs at a gap of {gap}: {left:?} {right:?}");
             return Agreement { tokens: place, whole: false, difference };
         }
         let distance = (left.logprob - right.logprob).abs();
-        assert!(distance <= BOUND, "{label}: token {place} is {distance} off: {left:?} {right:?}");
+        assert!(distance <= bound.0, "{label}: token {place} is {distance} off: {left:?} {right:?}");
         difference = difference.max(distance);
     }
     assert_eq!(reference.len(), other.len(), "{label}: one answer ends before the other");
@@ -78,7 +84,7 @@ pub fn assert_same(label: &str, reference: &[Step], other: &[Step]) -> Agreement
 mod tests {
     use serde_json::json;
 
-    use super::{BOUND, assert_same, steps};
+    use super::{UNIFIED, assert_same, steps};
 
     fn answer(second: &str, logprob: f64, gap: f64) -> Vec<super::Step> {
         let entry = |text: &str, logprob: f64, other: &str, gap: f64| {
@@ -93,19 +99,20 @@ mod tests {
 
     #[test]
     fn equal_answers_agree_wholly() {
-        let agreement = assert_same("same", &answer("b", -0.5, 1.0), &answer("b", -0.5, 1.0));
+        let agreement = assert_same("same", UNIFIED, &answer("b", -0.5, 1.0), &answer("b", -0.5, 1.0));
         assert!(agreement.whole && agreement.tokens == 2 && agreement.difference == 0.0);
     }
 
     #[test]
     fn a_near_tie_may_turn_and_ends_the_comparison() {
-        let agreement = assert_same("tie", &answer("b", -0.7, BOUND / 2.0), &answer("c", -0.7, 0.0));
+        let agreement =
+            assert_same("tie", UNIFIED, &answer("b", -0.7, UNIFIED.0 / 2.0), &answer("c", -0.7, 0.0));
         assert!(!agreement.whole && agreement.tokens == 1);
     }
 
     #[test]
     #[should_panic(expected = "differs at a gap")]
     fn a_clear_choice_may_not_turn() {
-        assert_same("clear", &answer("b", -0.1, BOUND * 4.0), &answer("c", -0.1, 0.0));
+        assert_same("clear", UNIFIED, &answer("b", -0.1, UNIFIED.0 * 4.0), &answer("c", -0.1, 0.0));
     }
 }

@@ -1,12 +1,12 @@
 //! The same prompt at temperature 0 gives the same tokens, whatever happens beside it.
 
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::golden::{Agreement, Step, assert_same, steps};
+use tests::golden::{Agreement, Bound, SPLIT, Step, UNIFIED, assert_same, steps};
 use tests::requests::long_text;
-use tests::{Folded, Gateway, eventually};
+use tests::{Gateway, eventually};
 
 const PROMPTS: [&str; 3] = [
     "Explain in two sentences why the sky is blue.",
@@ -36,12 +36,16 @@ async fn references() -> Vec<Vec<Step>> {
     references
 }
 
-/// Compares and prints what was measured, which is where the bound comes from.
-#[expect(clippy::print_stderr, reason = "the measurement is the point")]
-fn compare(label: &str, reference: &[Step], other: &[Step]) -> Agreement {
-    let agreement = assert_same(label, reference, other);
-    eprintln!("{label}: {agreement:?}");
+/// Compares and prints what was measured, which is where the bounds come from.
+fn compare(label: &str, bound: Bound, reference: &[Step], other: &[Step]) -> Agreement {
+    let agreement = assert_same(label, bound, reference, other);
+    tell(&format!("{label}: {agreement:?}"));
     agreement
+}
+
+#[expect(clippy::print_stderr, reason = "the measurement is the point")]
+fn tell(measured: &str) {
+    eprintln!("{measured}");
 }
 
 #[tokio::test]
@@ -49,12 +53,12 @@ async fn again_on_the_same_gateway_with_its_prefix_cached() {
     let references = references().await;
     let gateway = Gateway::builder().parallel(4).context(1024).start().await;
     for (prompt, reference) in PROMPTS.iter().zip(&references) {
-        compare("first", reference, &answer(&gateway, prompt).await);
+        compare("first", SPLIT, reference, &answer(&gateway, prompt).await);
         let folded = gateway.http().chat(&request(&gateway, prompt)).await;
         let cached = folded["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a count");
         assert!(cached > 0, "the second time the prefix is there: {}", folded["usage"]);
         let entries = folded["choices"][0]["logprobs"]["content"].as_array().expect("entries").clone();
-        compare("cached", reference, &steps(&entries));
+        compare("cached", SPLIT, reference, &steps(&entries));
     }
 }
 
@@ -70,7 +74,7 @@ async fn after_a_longer_conversation_with_the_same_beginning() {
         {"role": "user", "content": "Go on."},
     ]);
     gateway.http().chat(&longer).await;
-    compare("forked", &references[1], &answer(&gateway, PROMPTS[1]).await);
+    compare("forked", SPLIT, &references[1], &answer(&gateway, PROMPTS[1]).await);
 }
 
 #[tokio::test]
@@ -88,7 +92,7 @@ async fn beside_fifteen_others() {
         let crowd = join_all(others.iter().map(|other| gateway.http().chat_stream(other)));
         let (own, crowd) = tokio::join!(answer(&gateway, prompt), crowd);
         assert!(crowd.iter().all(|folded| folded.done), "the others end well too");
-        compare("crowd", reference, &own);
+        compare("crowd", SPLIT, reference, &own);
     }
 }
 
@@ -98,18 +102,20 @@ async fn beside_itself_sixteen_times() {
     let gateway = Gateway::builder().parallel(16).context(1024).start().await;
     let answers = join_all((0..16).map(|_| answer(&gateway, PROMPTS[0]))).await;
     for own in &answers {
-        compare("itself", &references[0], own);
+        compare("itself", SPLIT, &references[0], own);
     }
 }
 
 #[tokio::test]
 async fn in_a_unified_cache_and_without_sharing() {
     let references = references().await;
-    for (variable, value) in [("GATEWAY_KV_LAYOUT", "unified"), ("GATEWAY_SHARE_PREFIX", "none")] {
+    for (variable, value, bound) in
+        [("GATEWAY_KV_LAYOUT", "unified", UNIFIED), ("GATEWAY_SHARE_PREFIX", "none", SPLIT)]
+    {
         let gateway = Gateway::builder().parallel(4).context(1024).set(variable, value).start().await;
         for (prompt, reference) in PROMPTS.iter().zip(&references) {
-            compare(value, reference, &answer(&gateway, prompt).await);
-            compare(value, reference, &answer(&gateway, prompt).await);
+            compare(value, bound, reference, &answer(&gateway, prompt).await);
+            compare(value, bound, reference, &answer(&gateway, prompt).await);
         }
     }
 }
@@ -122,34 +128,30 @@ async fn while_a_long_prompt_is_prefilled_in_chunks() {
     long["max_tokens"] = json!(2);
     let (own, intruder) = tokio::join!(answer(&gateway, PROMPTS[2]), gateway.http().chat_stream(&long));
     assert!(intruder.done);
-    compare("intruder", &references[2], &own);
+    compare("intruder", SPLIT, &references[2], &own);
 }
 
 #[tokio::test]
 async fn after_being_preempted_for_want_of_kv() {
     // Alone each answer fits into the one pool, together they do not: some must give way and come back.
-    const TOKENS: u32 = 400;
-    let wish = |gateway: &Gateway, place: usize| {
-        let mut wish = gateway.endless(&format!("{} Begin with {place}.", PROMPTS[place % 3]), TOKENS);
-        wish["logprobs"] = json!(true);
-        wish["top_logprobs"] = json!(5);
-        wish
-    };
-    let read = |folded: &Folded| steps(&folded.only().logprobs);
-    let calm = Gateway::builder().parallel(1).context(1024).start().await;
-    let mut alone = Vec::new();
-    for place in 0..4 {
-        alone.push(read(&calm.http().chat_stream(&wish(&calm, place)).await));
-    }
-    drop(calm);
+    const TOKENS: u32 = 160;
     let gateway = Gateway::builder()
         .parallel(4)
-        .context(1024)
+        .context(512)
         .kv_layout("unified")
-        .set("GATEWAY_KV_CELLS", 1024)
+        .set("GATEWAY_KV_CELLS", 512)
         .start()
         .await;
-    let wishes: Vec<Value> = (0..4).map(|place| wish(&gateway, place)).collect();
+    let prompts: Vec<String> =
+        (0..4).map(|place| format!("{} Begin with {place}.", PROMPTS[place % 3])).collect();
+    let wishes: Vec<Value> = prompts
+        .iter()
+        .map(|prompt| {
+            let mut wish = request(&gateway, prompt);
+            wish["max_tokens"] = json!(TOKENS);
+            wish
+        })
+        .collect();
     let together = join_all(wishes.iter().map(|wish| gateway.http().chat_stream(wish)));
     let preempted = async {
         eventually!(gateway.load().await.running == 4, "all four run");
@@ -157,9 +159,48 @@ async fn after_being_preempted_for_want_of_kv() {
         eventually!(gateway.load().await.waiting > 0, "someone gives way");
     };
     let (together, ()) = tokio::join!(together, preempted);
-    for (reference, folded) in alone.iter().zip(&together) {
-        let own = read(folded);
+    drop(gateway);
+    let calm = Gateway::builder().parallel(1).context(512).start().await;
+    for (prompt, folded) in prompts.iter().zip(&together) {
+        let own = steps(&folded.only().logprobs);
         assert_eq!(own.len(), TOKENS as usize, "everyone gets the whole answer");
-        compare("preempted", reference, &own);
+        assert_follows(&calm, prompt, &own).await;
     }
+}
+
+/// Asks, for many places of an answer, how an undisturbed gateway goes on from what was said up to there.
+///
+/// Two whole answers can only be compared up to their first difference, which may come before the preemption does.
+async fn assert_follows(calm: &Gateway, prompt: &str, own: &[Step]) {
+    let messages = json!({"model": calm.model(), "messages": [{"role": "user", "content": prompt}]});
+    let tokens = calm.http().post("/v1/tokenize", &messages).await.ok();
+    let asked = calm.http().post("/v1/detokenize", &json!({"tokens": tokens["tokens"]})).await.ok();
+    let (mut compared, mut difference): (usize, f64) = (0, 0.0);
+    for place in (5..own.len()).step_by(10) {
+        let said: Vec<u8> = own[..place].iter().flat_map(|step| bytes(&step.token)).collect();
+        let Ok(said) = String::from_utf8(said) else { continue };
+        let mut next = calm.endless("", 1);
+        next["prompt"] = json!(format!("{}{said}", asked["prompt"].as_str().expect("text")));
+        next["logprobs"] = json!(5);
+        let body = calm.http().post("/v1/completions", &next).await.ok();
+        let count = tokens["count"].as_u64().expect("a count") + place as u64;
+        if body["usage"]["prompt_tokens"] != count {
+            // The text has a shorter spelling than the one that was drawn: another prefix.
+            continue;
+        }
+        let logprobs = &body["choices"][0]["logprobs"];
+        let written = String::from_utf8_lossy(&bytes(&own[place].token)).into_owned();
+        let expected = logprobs["top_logprobs"][0][&written].as_f64();
+        let expected = expected.unwrap_or_else(|| panic!("{written:?} at {place} is not near {logprobs}"));
+        let best = logprobs["token_logprobs"][0].as_f64().expect("a logprob");
+        difference = difference.max((own[place].logprob - expected).abs()).max(best - expected);
+        assert!(difference <= UNIFIED.0, "{written:?} at {place} is {difference} off: {logprobs}");
+        compared += 1;
+    }
+    tell(&format!("preempted: {compared} places, difference {difference}"));
+    assert!(compared >= own.len() / 20, "only {compared} places could be compared");
+}
+
+fn bytes(token: &Value) -> Vec<u8> {
+    token.as_array().into_iter().flatten().filter_map(|byte| u8::try_from(byte.as_u64()?).ok()).collect()
 }

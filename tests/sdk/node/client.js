@@ -3,7 +3,7 @@ import OpenAI from "openai";
 
 export const url = process.env.SLUICE_URL;
 export const key = process.env.SLUICE_KEY;
-export const patience = 1000 * Number(process.env.SLUICE_TEST_PATIENCE ?? 60);
+export const patience = 1000 * Number(process.env.SLUICE_TEST_PATIENCE ?? 180);
 
 /** Never retries, so that every failure is seen. */
 export const client = new OpenAI({ baseURL: url, apiKey: key, maxRetries: 0, timeout: patience });

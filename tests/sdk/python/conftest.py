@@ -7,7 +7,7 @@ from openai import AsyncOpenAI, OpenAI
 
 URL = os.environ["SLUICE_URL"]
 KEY = os.environ["SLUICE_KEY"]
-PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "60"))
+PATIENCE = float(os.environ.get("SLUICE_TEST_PATIENCE", "180"))
 
 
 @pytest.fixture(scope="session")
