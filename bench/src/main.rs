@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use error::BenchError;
 use measure::{Cell, Settings, measure};
@@ -72,12 +73,10 @@ struct LoadArgs {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let line = Line::parse();
-    let ran = match &line.command {
-        Command::Load(args) => run_load(args).await,
-        Command::Compare(args) => compare::run(args).await,
-        Command::Decode(args) => decode::run(args).await,
-        Command::Start(args) => start::run(args).await,
-        Command::Idle(args) => idle::run(args).await,
+    // Dropping the command kills the servers that it started.
+    let ran = tokio::select! {
+        ran = run(&line.command) => ran,
+        error = interrupted() => Err(error),
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,6 +85,28 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn run(command: &Command) -> Result<(), BenchError> {
+    match command {
+        Command::Load(args) => run_load(args).await,
+        Command::Compare(args) => compare::run(args).await,
+        Command::Decode(args) => decode::run(args).await,
+        Command::Start(args) => start::run(args).await,
+        Command::Idle(args) => idle::run(args).await,
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupted() -> BenchError {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return BenchError::NoResult("signals cannot be heard".to_owned());
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    BenchError::NoResult("interrupted; nothing was written".to_owned())
 }
 
 async fn run_load(args: &LoadArgs) -> Result<(), BenchError> {

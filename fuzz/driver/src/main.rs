@@ -57,8 +57,8 @@ fn child(name: &str, seconds: u64) -> ExitCode {
     for input in &pool {
         seen.insert(attempt(target, &artifact, input));
     }
-    let seed = rand::random();
-    let mut random = SmallRng::seed_from_u64(seed);
+    let origin = rand::random();
+    let mut random = SmallRng::seed_from_u64(origin);
     let (began, mut runs) = (Instant::now(), pool.len());
     while began.elapsed() < Duration::from_secs(seconds) {
         let input = mutate(&mut random, &pool);
@@ -69,7 +69,7 @@ fn child(name: &str, seconds: u64) -> ExitCode {
     }
     // Nothing was found: the last input is of no use.
     drop(std::fs::remove_file(&artifact));
-    say(&format!("{name}: {runs} inputs, {} behaviours, random seed {seed}", seen.len()));
+    say(&format!("{name}: {runs} inputs, {} behaviours, random seed {origin}", seen.len()));
     ExitCode::SUCCESS
 }
 

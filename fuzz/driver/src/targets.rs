@@ -22,6 +22,9 @@ pub const ALL: [(&str, Target); 4] =
     [("chat_request", chat_request), ("template", template), ("schema", schema), ("output", output)];
 
 /// The body of a chat request: it is a plan, or a refusal of the caller and not of us.
+///
+/// # Panics
+/// If a refusal blames us: that is the finding.
 pub fn chat_request(bytes: &[u8]) -> u64 {
     match chat::parse(bytes) {
         Ok(plan) => mark(&[u64::from(plan.stream), u64::from(plan.request.choices)]),
@@ -38,15 +41,13 @@ const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message['role'
 /// A chat for a fixed template (JSON), or else a template for a fixed chat (anything that is not JSON).
 pub fn template(bytes: &[u8]) -> u64 {
     let Ok(text) = std::str::from_utf8(bytes) else { return 0 };
-    let rendered = match serde_json::from_str::<Vec<Message>>(text) {
-        Ok(messages) => {
-            ChatTemplate::compile(CHATML, "<s>", "</s>").and_then(|template| template.render(&prompt(messages, vec![])))
-        }
-        Err(_) => {
-            let messages = serde_json::from_str(r#"[{"role":"user","content":"hi"}]"#).unwrap_or_default();
-            ChatTemplate::compile(text, "<s>", "</s>").and_then(|template| template.render(&prompt(messages, vec![])))
-        }
+    let (template, messages) = if let Ok(messages) = serde_json::from_str::<Vec<Message>>(text) {
+        (CHATML, messages)
+    } else {
+        (text, serde_json::from_str(r#"[{"role":"user","content":"hi"}]"#).unwrap_or_default())
     };
+    let rendered = ChatTemplate::compile(template, "<s>", "</s>")
+        .and_then(|template| template.render(&prompt(messages, vec![])));
     match rendered {
         Ok(rendered) => mark(&[rendered.text.len() as u64 % 64, u64::from(rendered.style.tools.is_some())]),
         Err(error) => words(&error.to_string()),
@@ -74,7 +75,12 @@ pub fn schema(bytes: &[u8]) -> u64 {
     mark(&[answer, call])
 }
 
-fn follow(factory: &ConstraintFactory, style: &OutputStyle, chat: &ChatPrompt, format: &ResponseFormat) -> u64 {
+fn follow(
+    factory: &ConstraintFactory,
+    style: &OutputStyle,
+    chat: &ChatPrompt,
+    format: &ResponseFormat,
+) -> u64 {
     let rule = match rule_for(style, chat, format) {
         Ok(rule) => rule,
         Err(error) => return words(&error.to_string()),
@@ -93,6 +99,9 @@ fn follow(factory: &ConstraintFactory, style: &OutputStyle, chat: &ChatPrompt, f
 }
 
 /// Output of a model, after two bytes that choose a style and how it is cut: the cut may change nothing.
+///
+/// # Panics
+/// If it does: that is the finding.
 pub fn output(bytes: &[u8]) -> u64 {
     let [choice, cut, rest @ ..] = bytes else { return 0 };
     let style = style(*choice);
@@ -172,7 +181,8 @@ fn tool(parameters: Value) -> Tool {
 
 /// A token for each byte and one that ends.
 fn byte_vocabulary() -> Vocabulary {
-    let bytes = (0..=255_u8).map(|byte| TokenEntry { bytes: vec![byte], special: false, end_of_generation: false });
+    let bytes =
+        (0..=255_u8).map(|byte| TokenEntry { bytes: vec![byte], special: false, end_of_generation: false });
     let end = TokenEntry { bytes: b"</s>".to_vec(), special: true, end_of_generation: true };
     Vocabulary::new(bytes.chain([end]), None, Some(256))
 }
@@ -188,7 +198,10 @@ fn words(message: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (place, piece) in message.split(['"', '`', '\'']).enumerate() {
         if place % 2 == 0 {
-            piece.chars().filter(|letter| !letter.is_ascii_digit()).for_each(|letter| letter.hash(&mut hasher));
+            piece
+                .chars()
+                .filter(|letter| !letter.is_ascii_digit())
+                .for_each(|letter| letter.hash(&mut hasher));
         }
     }
     hasher.finish()

@@ -62,7 +62,7 @@ impl Default for ModelConfig {
         Self {
             id: None,
             path: PathBuf::new(),
-            parallel: 16,
+            parallel: 8,
             context: 0,
             threads: None,
             batch_threads: None,

@@ -78,7 +78,7 @@ fn a_model_by_variable_replaces_the_list_of_the_file() {
     let environment = environment(&[("GATEWAY_MODEL", "/m/c.gguf")]);
     let loaded = Config::load(Some(file.path()), &environment, &Flags::default()).unwrap();
     assert_eq!(loaded.config.models.len(), 1);
-    assert_eq!((loaded.config.models[0].name().as_str(), loaded.config.models[0].parallel), ("c", 16));
+    assert_eq!((loaded.config.models[0].name().as_str(), loaded.config.models[0].parallel), ("c", 8));
     assert_eq!(loaded.source("models.0.path").to_string(), "environment variable GATEWAY_MODEL");
 }
 
@@ -179,7 +179,7 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         match value {
             Value::Table(section) => keys.extend(section.keys().map(|leaf| format!("{key}.{leaf}"))),
             Value::Array(models) => {
-                keys.extend(models[0].as_table().unwrap().keys().map(|leaf| format!("model.{leaf}")))
+                keys.extend(models[0].as_table().unwrap().keys().map(|leaf| format!("model.{leaf}")));
             }
             _ => keys.push(key),
         }

@@ -101,7 +101,7 @@ impl Gauges {
         let mut pace = self.pace.lock();
         if let Some(last) = pace.last.replace(now) {
             // A quiet spell says nothing of how fast a full engine frees places.
-            let interval = now.saturating_duration_since(last).min(Duration::from_secs(60));
+            let interval = now.saturating_duration_since(last).min(Duration::from_mins(1));
             pace.interval = (pace.interval * 7 + interval) / 8;
         }
     }

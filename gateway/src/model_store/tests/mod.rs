@@ -72,7 +72,7 @@ fn a_model_is_pulled_by_http_and_listed_with_its_hash() {
     );
     assert_eq!(seen.get(), (1_000_004, Some(1_000_004)));
     assert_eq!(fixture.files(), ["model.gguf", "model.gguf.sha256"]);
-    assert_eq!(fixture.store.list().unwrap(), [model.clone()]);
+    assert_eq!(fixture.store.list().unwrap(), std::slice::from_ref(&model));
     assert_eq!(fixture.store.default_model().unwrap(), Some(model.path));
 }
 

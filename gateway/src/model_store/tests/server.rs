@@ -63,12 +63,12 @@ fn answer(
     let (start, end) = range(&head, &answer);
     let part = answer.content.drain(..).skip(start).take(end - start).collect::<Vec<u8>>();
     let status = if start > 0 || end < whole { "206 Partial Content" } else { "200 OK" };
-    let mut reply = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", part.len());
-    reply += &format!("x-repo-commit: abc123\r\ncontent-range: bytes {start}-{}/{whole}\r\n", end - 1);
+    write!(socket, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", part.len())?;
+    write!(socket, "x-repo-commit: abc123\r\ncontent-range: bytes {start}-{}/{whole}\r\n", end - 1)?;
     if let Some(etag) = answer.etag {
-        reply += &format!("etag: {etag}\r\n");
+        write!(socket, "etag: {etag}\r\n")?;
     }
-    write!(socket, "{reply}\r\n")?;
+    write!(socket, "\r\n")?;
     let cut = (part.len() > 1).then(|| behaviour.lock().cuts.pop()).flatten().unwrap_or(part.len());
     socket.write_all(&part[..cut])
 }

@@ -21,7 +21,7 @@ use crate::config::ListenAddress;
 /// How long a test waits for what must come; generous, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than any test: for time-outs that a test is not about.
-const NEVER: Duration = Duration::from_secs(600);
+const NEVER: Duration = Duration::from_mins(10);
 
 /// A server with an endpoint that tells when its work is dropped.
 struct Running {

@@ -179,11 +179,25 @@ impl<C: Compute> KvCache<C> {
     /// Brings a parked sequence back.
     pub fn resume(&mut self, snapshot: &C::Snapshot) -> Result<Option<Slot>, ComputeError> {
         let Some(slot) = self.take_slot() else { return Ok(None) };
-        let restored = self.compute.restore(slot, snapshot);
+        let restored = self.restore(slot, snapshot);
         if restored.is_err() {
             self.discard(slot);
         }
         restored.map(|()| Some(slot))
+    }
+
+    /// Restores into an empty slot; where cells are short, retained sequences leave the context for it.
+    fn restore(&mut self, slot: Slot, snapshot: &C::Snapshot) -> Result<(), ComputeError> {
+        loop {
+            let restored = self.compute.restore(slot, snapshot);
+            if restored.is_ok() {
+                return restored;
+            }
+            self.compute.clear(slot);
+            if !self.limits.unified || !self.relieve() {
+                return restored;
+            }
+        }
     }
 
     /// Moves the least recently used retained sequence out of the context, to free cells. `false` if there is none.
@@ -336,13 +350,11 @@ impl<C: Compute> KvCache<C> {
         else {
             return 0;
         };
-        match self.compute.restore(slot, snapshot) {
-            Ok(()) => self.cut(slot, found.length),
-            Err(_) => {
-                self.compute.clear(slot);
-                0
-            }
+        if self.compute.restore(slot, snapshot).is_ok() {
+            return self.cut(slot, found.length);
         }
+        self.compute.clear(slot);
+        0
     }
 
     /// Cuts a slot to its first tokens; a memory that cannot be cut is emptied and computed anew.

@@ -56,7 +56,7 @@ impl<C: Compute> Scheduler<C> {
             let used: usize =
                 self.running.iter().chain(&self.held).map(|sequence| sequence.tokens.len() + 1).sum();
             let fits = |sequence: &Sequence<C::Snapshot>| {
-                !unified || used == 0 || used + sequence.tokens.len() + 1 <= cells
+                !unified || used == 0 || used + sequence.tokens.len() < cells
             };
             let Some(mut sequence) = self.queue.pop_if(fits) else { return };
             match sequence.parked.take() {
@@ -67,18 +67,15 @@ impl<C: Compute> Scheduler<C> {
     }
 
     fn resume(&mut self, mut sequence: Sequence<C::Snapshot>, snapshot: &C::Snapshot) {
-        match self.kv.resume(snapshot) {
-            Ok(Some(slot)) => {
-                sequence.slot = slot;
-                self.gauges.leave_queue(1);
-                self.running.push(sequence);
-            }
-            Ok(None) | Err(_) => {
-                // Without its KV the sequence is computed again from its tokens; its sampler stands where it stood.
-                sequence.computed = 0;
-                self.held.push(sequence);
-            }
+        if let Ok(Some(slot)) = self.kv.resume(snapshot) {
+            sequence.slot = slot;
+            self.gauges.leave_queue(1);
+            self.running.push(sequence);
+            return;
         }
+        // Without its KV the sequence is computed again from its tokens; its sampler stands where it stood.
+        sequence.computed = 0;
+        self.held.push(sequence);
     }
 
     fn source_of(&self, sequence: &Sequence<C::Snapshot>) -> Source {

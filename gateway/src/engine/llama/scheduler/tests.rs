@@ -42,15 +42,14 @@ impl Bench {
     }
 
     fn submit(&mut self, tenant: &str, prompt: &[u32], max_tokens: u32, choices: u32) -> Client {
-        self.submit_to(tenant, prompt, max_tokens, choices, 256)
+        self.submit_to(tenant, prompt, (max_tokens, choices), 256)
     }
 
     fn submit_to(
         &mut self,
         tenant: &str,
         prompt: &[u32],
-        max_tokens: u32,
-        choices: u32,
+        (max_tokens, choices): (u32, u32),
         room: usize,
     ) -> Client {
         let (sender, outputs) = channel(room);
@@ -219,7 +218,7 @@ fn an_answer_that_was_stopped_ends_and_its_siblings_go_on() {
 fn a_reader_without_room_is_left_out_and_the_others_go_on() {
     let mut bench = Bench::new(SPLIT);
     let (slow_prompt, quick_prompt) = (prompt(1, 10), prompt(2, 10));
-    let mut slow = bench.submit_to("a", &slow_prompt, 40, 1, 4);
+    let mut slow = bench.submit_to("a", &slow_prompt, (40, 1), 4);
     let mut quick = bench.submit("b", &quick_prompt, 40, 1);
     for _ in 0..60 {
         bench.step();
@@ -237,7 +236,7 @@ fn a_reader_without_room_is_left_out_and_the_others_go_on() {
 #[test]
 fn a_reader_without_room_for_too_long_is_cut() {
     let mut bench = Bench::new(SPLIT);
-    let _slow = bench.submit_to("a", &prompt(1, 10), 40, 1, 4);
+    let _slow = bench.submit_to("a", &prompt(1, 10), (40, 1), 4);
     for _ in 0..20 {
         bench.step();
     }
