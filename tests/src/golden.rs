@@ -2,10 +2,9 @@
 //!
 //! In a split cache nothing that happens beside a sequence changes a bit of its logits: measured 0 in every
 //! arrangement. In a unified one attention walks over the cells of others too and adds in another order. The first
-//! difference is in the last bit, but the model's own rounding (activations become 8-bit blocks before each product)
-//! turns it into about a tenth of a nat, whatever its size: with `f16` and `f32` cells alike. Where two tokens are that
-//! close the other one may be drawn, and from there on the texts are about different things. The comparison allows
-//! exactly that and nothing else.
+//! difference is in the last bit; it has been seen to grow to a quarter of a nat, probably because activations are
+//! rounded to 8-bit blocks before each product (not proven). Where two tokens are that close the other may be drawn,
+//! and from there on the texts are about different things. The comparison allows exactly that and nothing else.
 
 use serde_json::Value;
 

@@ -21,7 +21,8 @@ const STEPS: [Step; 12] = [
     Step { name: "size", check: size::check },
     Step { name: "layers", check: layers::check },
     Step { name: "typos", check: |root| run(command(root, "typos", &[])) },
-    Step { name: "machete", check: |root| run(cargo(root, "machete")) },
+    // By folder: in fuzz/ it takes cargo-fuzz's own workspace for the driver's and fails.
+    Step { name: "machete", check: |root| run(cargo(root, "machete openapi gateway bench tests xtask")) },
     // Advisories need a database from outside the package registries: `cargo deny check advisories` by hand.
     Step {
         name: "deny",

@@ -57,8 +57,9 @@ impl Record {
     pub fn finish_label(&self) -> &'static str {
         match (self.outcome, self.finish) {
             (Outcome::Cancelled, _) => "cancelled",
-            (Outcome::Failed, _) | (Outcome::Completed, None) => "error",
-            (Outcome::Completed, Some(FinishReason::Stop)) => "stop",
+            (Outcome::Failed, _) => "error",
+            // What has no answer to end, such as embeddings, is simply done.
+            (Outcome::Completed, None | Some(FinishReason::Stop)) => "stop",
             (Outcome::Completed, Some(FinishReason::Length)) => "length",
             (Outcome::Completed, Some(FinishReason::ToolCalls)) => "tool_calls",
         }

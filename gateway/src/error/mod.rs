@@ -15,7 +15,7 @@ use poem::{Body, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 
-/// What kind of failure it is. [`ErrorKind::row`] gives each its status and names.
+/// What kind of failure it is. Its `row` gives each its status and names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The request is wrong.

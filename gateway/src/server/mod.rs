@@ -1,7 +1,7 @@
 //! The accept loop: sockets in, requests out to the endpoint, nothing a client does holds or ends it.
 //!
 //! poem's own server does not notice a client that leaves and never times a request head out, so the loop is ours:
-//! each connection is one tracked task with hyper's HTTP/1 or HTTP/2 state machine over a [`guarded::Guarded`]
+//! each connection is one tracked task with hyper's HTTP/1 or HTTP/2 state machine over a `guarded::Guarded`
 //! socket. When the client goes, the pending handler or the answer's body is dropped at once, which cancels its
 //! generation. While draining, the listener is closed, idle connections are too, and running answers finish.
 

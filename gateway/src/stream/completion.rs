@@ -1,9 +1,9 @@
 //! Text completions: as chunks, and folded.
 
 use bytes::BytesMut;
-use futures_util::{Stream, StreamExt};
 use openapi::completions::{Completion, CompletionChoice, CompletionLogprobs};
 use serde::Serialize;
+use tokio_stream::{Stream, StreamExt};
 
 use super::frames::Chunks;
 use super::logprobs::{Offset, push_legacy};

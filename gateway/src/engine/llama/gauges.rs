@@ -52,7 +52,8 @@ impl Gauges {
             ready: self.ready.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
-            kv_used_ratio: f64::from(self.kv_used.load(Ordering::Relaxed)) / f64::from(cells),
+            // Sequences of a unified cache count the cells that they share each for itself.
+            kv_used_ratio: (f64::from(self.kv_used.load(Ordering::Relaxed)) / f64::from(cells)).min(1.0),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The in-process engine: llama.cpp behind a scheduler thread. The only user of `llama_cpp_2`.
 //!
-//! A request is rendered and counted where it arrives ([`prepare`]), then handed to the one thread that owns the
+//! A request is rendered and counted where it arrives (`prepare`), then handed to the one thread that owns the
 //! context ([`scheduler`]), which sends drawn tokens back; they become events where the stream is read ([`generation`]).
 
 pub mod compute;

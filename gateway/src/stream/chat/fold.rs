@@ -1,11 +1,11 @@
 //! The events of a chat answer, folded to one object: what a client that joins the chunks would have.
 
-use futures_util::{Stream, StreamExt};
 use openapi::chat::{
     ChatChoice, ChatCompletion, ChatLogprobs, ChatMessage, FinishReason as WireFinish, TokenLogprobs,
 };
 use openapi::message::{FunctionCall, Role, ToolCall};
 use openapi::usage::Usage as WireUsage;
+use tokio_stream::{Stream, StreamExt};
 
 use crate::engine::{Delta, DeltaPart, Event};
 use crate::error::ApiError;

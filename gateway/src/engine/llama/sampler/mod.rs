@@ -10,12 +10,12 @@
 //!    default chain has it last; the two differ only where temperature is not 1 and `top_p` or `min_p` is set.
 //! 5. **Truncation** in the order of llama.cpp and transformers: `top_k`, then `top_p` of what is left, then `min_p`,
 //!    relative to the likeliest token. At least one token always remains.
-//! 6. **One draw** from a number that only seed and position decide ([`random`]).
+//! 6. **One draw** from a number that only seed and position decide (`random`).
 //!
 //! Temperature 0 takes the likeliest token, the lowest id of several. A logit that is not a number is never drawn,
 //! an infinite one always; where no token can be drawn at all, token 0 (or the first allowed one) is returned.
 //!
-//! The logits are read in place: blocks in which penalties or bias change something are copied ([`view`]), and a
+//! The logits are read in place: blocks in which penalties or bias change something are copied (`view`), and a
 //! mask that allows few tokens makes a short list. Scratch memory is one per thread, not one per sequence.
 
 mod histogram;
