@@ -177,7 +177,8 @@ impl Shape {
         body.insert("stream".to_owned(), json!(true));
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
         body.insert("max_tokens".to_owned(), json!(ask.max_tokens));
-        body.insert("seed".to_owned(), json!(ask.seed));
+        // OpenAI's seed is a signed 64-bit number.
+        body.insert("seed".to_owned(), json!(ask.seed & i64::MAX.unsigned_abs()));
         match self.sampling {
             Draw::Greedy => {
                 body.insert("temperature".to_owned(), json!(0));
