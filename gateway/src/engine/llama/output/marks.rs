@@ -126,9 +126,15 @@ impl MarkParser {
                 self.call.cut();
                 self.emit_arguments(out);
             }
-            // Separators and the beginning of a closing mark.
-            State::Between | State::Ended => self.held.clear(),
-            State::Start(_) | State::Content | State::Lead | State::Name | State::Call => {
+            // Separators and the beginning of a closing mark; before the first call of a list they are text.
+            State::Between | State::Ended if self.calls > 0 => self.held.clear(),
+            State::Start(_)
+            | State::Content
+            | State::Lead
+            | State::Name
+            | State::Call
+            | State::Between
+            | State::Ended => {
                 self.release(Voice::Content, out);
             }
         }

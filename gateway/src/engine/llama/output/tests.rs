@@ -244,9 +244,14 @@ fn what_only_resembles_a_call_is_content_unchanged() {
     ] {
         reads(&tools(ToolFormat::Hermes), text, &[content(text)]);
     }
-    for text in
-        ["[TOOL_CALLS][x", "[TOOL_CALLS]", "[TOOL_CALLS] [ ]", "[TOOL_CALLS]a b(", "[TOOL_CALLS] [{\"a\":1}]"]
-    {
+    for text in [
+        "[TOOL_CALLS][",
+        "[TOOL_CALLS][x",
+        "[TOOL_CALLS]",
+        "[TOOL_CALLS] [ ]",
+        "[TOOL_CALLS]a b(",
+        "[TOOL_CALLS] [{\"a\":1}]",
+    ] {
         reads(&tools(ToolFormat::MistralList), text, &[content(text)]);
     }
     let nested = "<tool_call><tool_call>{\"name\":\"add\"}";

@@ -69,8 +69,7 @@ impl<C: Compute> Scheduler<C> {
     fn resume(&mut self, mut sequence: Sequence<C::Snapshot>, snapshot: &C::Snapshot) {
         if let Ok(Some(slot)) = self.kv.resume(snapshot) {
             sequence.slot = slot;
-            self.gauges.leave_queue(1);
-            self.running.push(sequence);
+            self.join(sequence);
             return;
         }
         // Without its KV the sequence is computed again from its tokens; its sampler stands where it stood.
@@ -90,28 +89,22 @@ impl<C: Compute> Scheduler<C> {
         let (mut now, mut soon) = ((0, Slot(0)), 0);
         for other in self.running.iter().filter(|other| other.job.salt == *salt) {
             let common = common_prefix(&other.tokens, wanted);
-            soon = soon.max(common);
+            if other.computed < common {
+                soon = soon.max(common);
+            }
             let ready = common.min(other.computed);
             if ready > now.0 && (self.kv.limits().unified || worth_a_copy(ready, other.computed)) {
                 now = (ready, other.slot);
             }
         }
         let best = stored.max(now.0);
-        if soon >= best + SHORTEST_REUSE && self.will_compute(sequence, wanted, best) {
+        if soon >= best + SHORTEST_REUSE {
             Source::Wait
         } else if now.0 >= stored + SHORTEST_REUSE {
             Source::Running { slot: now.1, length: now.0 }
         } else {
             retained.map_or(Source::Nothing, Source::Retained)
         }
-    }
-
-    /// Whether a running sequence is still prefilling tokens that this one could use.
-    fn will_compute(&self, sequence: &Sequence<C::Snapshot>, wanted: &[u32], best: usize) -> bool {
-        self.running.iter().any(|other| {
-            let common = common_prefix(&other.tokens, wanted);
-            other.job.salt == sequence.job.salt && other.computed < common && common >= best + SHORTEST_REUSE
-        })
     }
 
     fn begin(&mut self, mut sequence: Sequence<C::Snapshot>, source: &Source, now: Instant) {
@@ -132,8 +125,7 @@ impl<C: Compute> Scheduler<C> {
             let cached = u32::try_from(computed).unwrap_or(u32::MAX);
             let _receiver_gone = sequence.job.outputs.try_send(Output::Started { at: now, cached });
         }
-        self.gauges.leave_queue(1);
-        self.running.push(sequence);
+        self.join(sequence);
     }
 
     /// Begins on the KV of a running sequence: shared where the layout can, else by a copy that others find too.

@@ -8,6 +8,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::compute::{Compute, ComputeError, Row, Slot};
+use super::compute::{Compute, ComputeError, Row};
 use super::gauges::Gauges;
 use super::kv::KvCache;
 use super::queue::FairQueue;
@@ -64,7 +65,19 @@ pub struct Scheduler<C: Compute> {
     held: Vec<Sequence<C::Snapshot>>,
     running: Vec<Sequence<C::Snapshot>>,
     rows: Vec<Row>,
+    planned: Vec<Planned>,
     embeddings: VecDeque<EmbedJob>,
+}
+
+/// A running sequence's part of a step.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    /// Which of the running sequences.
+    index: usize,
+    /// How many tokens it computes, at least one.
+    take: usize,
+    /// The row of the last of them.
+    last_row: usize,
 }
 
 /// How long to wait when every reader is full: a reader that makes room does not wake this thread.
@@ -83,6 +96,7 @@ impl<C: Compute> Scheduler<C> {
             held: Vec::new(),
             running: Vec::new(),
             rows: Vec::new(),
+            planned: Vec::new(),
             embeddings: VecDeque::new(),
         }
     }
@@ -188,32 +202,26 @@ impl<C: Compute> Scheduler<C> {
         }
     }
 
-    /// Draws a token for every row that has logits.
+    /// Draws a token for every sequence whose tokens are all computed now.
     fn draw(&mut self) {
-        for row in &self.rows {
-            if let Some(sequence) = self.running.iter_mut().find(|sequence| sequence.slot == row.slot) {
-                sequence.computed += 1;
-            }
-        }
         let window = self.kv.limits().window;
-        let drawing: Vec<(usize, Slot)> = self
-            .rows
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| row.logits)
-            .map(|(index, row)| (index, row.slot))
-            .collect();
-        for (row, slot) in drawing {
-            let Some(index) = self.running.iter().position(|sequence| sequence.slot == slot) else {
-                continue;
-            };
-            let (Some(sequence), Some(logits)) = (self.running.get_mut(index), self.kv.logits(row)) else {
-                continue;
-            };
+        let mut ended = Vec::new();
+        for planned in &self.planned {
+            let Some(sequence) = self.running.get_mut(planned.index) else { continue };
+            sequence.computed += planned.take;
+            let Some(logits) = self.kv.logits(planned.last_row) else { continue };
             match sequence.draw(logits, &self.vocabulary, window) {
                 Drawn::More => {}
-                Drawn::Finished(reason) => self.finish(index, reason),
-                Drawn::Failed(error) => self.fail(index, error),
+                Drawn::Finished(reason) => ended.push((planned.index, Ok(reason))),
+                Drawn::Failed(error) => ended.push((planned.index, Err(error))),
+            }
+        }
+        // Backwards, so that those still to end keep their places.
+        ended.sort_unstable_by_key(|(index, _)| Reverse(*index));
+        for (index, outcome) in ended {
+            match outcome {
+                Ok(reason) => self.finish(index, reason),
+                Err(error) => self.fail(index, error),
             }
         }
     }
@@ -246,7 +254,7 @@ impl<C: Compute> Scheduler<C> {
         tracing::error!(%error, rows = self.rows.len(), "decode failed");
         for index in (0..self.running.len()).rev() {
             let Some(sequence) = self.running.get(index) else { continue };
-            if self.rows.iter().any(|row| row.slot == sequence.slot) {
+            if self.planned.iter().any(|planned| planned.index == index) {
                 let failure = EngineError::Failed("the model could not compute this request".to_owned());
                 let _receiver_gone = sequence.job.outputs.try_send(Output::Failed(failure));
                 let sequence = self.running.remove(index);
@@ -264,7 +272,7 @@ impl<C: Compute> Scheduler<C> {
         let victim = (0..self.running.len()).min_by_key(|index| {
             let sequence = self.running.get(*index);
             // The last to have begun, within the lowest priority, loses the least.
-            (sequence.map(|s| s.job.priority), std::cmp::Reverse(*index))
+            (sequence.map(|s| s.job.priority), Reverse(*index))
         });
         match victim {
             Some(index) if self.running.len() > 1 => self.preempt(index),
@@ -299,6 +307,14 @@ impl<C: Compute> Scheduler<C> {
         if let Some(sequence) = self.running.iter_mut().find(|sequence| sequence.slot == from) {
             sequence.slot = to;
         }
+    }
+
+    /// A sequence joins the running ones. It is counted there before it leaves the queue, so that it is never seen in
+    /// neither.
+    fn join(&mut self, sequence: Sequence<C::Snapshot>) {
+        self.running.push(sequence);
+        self.publish_load();
+        self.gauges.leave_queue(1);
     }
 
     fn publish_load(&self) {

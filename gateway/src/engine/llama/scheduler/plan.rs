@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Scheduler;
+use super::{Planned, Scheduler};
 use crate::engine::EngineError;
 use crate::engine::llama::compute::{Compute, Row};
 use crate::engine::llama::sequence::Sequence;
@@ -14,6 +14,7 @@ impl<C: Compute> Scheduler<C> {
     /// Fills `rows`, in the order of the slots: llama.cpp joins sequences into one pass only in that order.
     pub(super) fn plan(&mut self, now: Instant) {
         self.rows.clear();
+        self.planned.clear();
         self.end_slow_readers(now);
         let takes = self.takes(now);
         let mut order: Vec<usize> = (0..self.running.len()).collect();
@@ -21,6 +22,10 @@ impl<C: Compute> Scheduler<C> {
         for index in order {
             let (Some(sequence), Some(take)) = (self.running.get(index), takes.get(index)) else { continue };
             append_rows(&mut self.rows, sequence, *take);
+            if *take > 0 {
+                let last_row = self.rows.len() - 1;
+                self.planned.push(Planned { index, take: *take, last_row });
+            }
         }
     }
 

@@ -202,6 +202,15 @@ fn a_request_cancelled_in_the_queue_frees_its_place() {
 }
 
 #[test]
+fn a_request_counts_as_running_before_its_first_token() {
+    let mut bench = Bench::new(SPLIT);
+    let _client = bench.submit("a", &prompt(1, 5), 4, 1);
+    bench.scheduler.admit(Instant::now());
+    let load = bench.gauges.load();
+    assert_eq!((load.running, load.waiting), (1, 0));
+}
+
+#[test]
 fn an_answer_that_was_stopped_ends_and_its_siblings_go_on() {
     let mut bench = Bench::new(SPLIT);
     let prompt = prompt(5, 10);
