@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+use tokio::time::Instant;
 
 use crate::compare::{self, Compared};
 use crate::error::BenchError;
@@ -67,13 +68,17 @@ pub(crate) async fn run(args: &DecodeArgs) -> Result<(), BenchError> {
         for round in 0..args.rounds {
             let cell = Cell { scenario: Scenario::Short, concurrency: *sequences, round };
             let transcripts = measure_transcripts(&server, &args.settings, cell).await?;
-            let ours = decode_speed(&transcripts).ok_or_else(|| {
+            let ours = together(&transcripts).ok_or_else(|| {
                 BenchError::NoResult("the streams never all ran at once: raise --max-tokens".to_owned())
             })?;
-            let theirs = batched(args, *sequences).await?;
-            let speed = theirs.speed_tg;
-            note(&format!("{sequences} sequences, round {round}: {} and {}", number(ours), number(speed)));
-            pairs.push((ours, speed));
+            let theirs = batched(args, *sequences, &ours).await?.speed_tg;
+            note(&format!(
+                "{sequences} sequences, round {round}, from {} tokens on: {} and {}",
+                ours.before,
+                number(ours.speed),
+                number(theirs)
+            ));
+            pairs.push((ours.speed, theirs));
         }
         ratios.extend(compare::ratio(format!("decode / {sequences}"), "tokens/s", &pairs));
     }
@@ -84,32 +89,56 @@ pub(crate) async fn run(args: &DecodeArgs) -> Result<(), BenchError> {
     ResultFile::new("decode", servers, &args.settings, &ratios).write(args.out.as_deref())
 }
 
-/// Tokens a second while all streams decode: from the last one's first token to the first one's last.
-fn decode_speed(transcripts: &[Transcript]) -> Option<f64> {
+/// The time in which all streams of a run decode: from the last one's first token to the first one's last.
+#[derive(Debug, PartialEq)]
+struct Together {
+    /// Tokens a second, of all streams.
+    speed: f64,
+    /// Tokens of a stream, prompt included, when it begins; the mean.
+    before: u32,
+    /// Tokens that a stream generates in it; the mean.
+    inside: u32,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "means of token counts, rounded: positive and far below the bound"
+)]
+fn together(transcripts: &[Transcript]) -> Option<Together> {
     let from = transcripts.iter().map(|t| t.output_at.first().copied()).collect::<Option<Vec<_>>>()?;
     let to = transcripts.iter().map(|t| t.output_at.last().copied()).collect::<Option<Vec<_>>>()?;
     let (from, to) = (from.into_iter().max()?, to.into_iter().min()?);
     let window = to.checked_duration_since(from)?.as_secs_f64();
-    let inside = |transcript: &Transcript| {
-        let events = transcript.output_at.iter().filter(|at| **at > from && **at <= to).count() as f64;
+    let (mut before, mut inside) = (0.0, 0.0);
+    for transcript in transcripts {
         // A token whose bytes are held back makes no event: scale by what the server counted.
-        events * transcript.tokens() as f64 / transcript.output_at.len().max(1) as f64
-    };
-    let tokens: f64 = transcripts.iter().map(inside).sum();
-    (window > 0.0 && tokens > 0.0).then(|| tokens / window)
+        let scale = transcript.tokens() as f64 / transcript.output_at.len().max(1) as f64;
+        let events = |counts: &dyn Fn(&Instant) -> bool| {
+            transcript.output_at.iter().filter(|at| counts(at)).count() as f64 * scale
+        };
+        before += transcript.prompt_tokens() as f64 + events(&|at| *at <= from);
+        inside += events(&|at| *at > from && *at <= to);
+    }
+    let streams = transcripts.len().max(1) as f64;
+    (window > 0.0 && inside > 0.0).then(|| Together {
+        speed: inside / window,
+        before: (before / streams).round() as u32,
+        inside: (inside / streams).round().max(1.0) as u32,
+    })
 }
 
-async fn batched(args: &DecodeArgs, sequences: u32) -> Result<Batched, BenchError> {
-    let shape = &args.settings.shape;
-    let window = (shape.prompt_tokens + shape.max_tokens).next_multiple_of(256);
+/// The batched benchmark over the same context lengths: attention costs more the longer the sequences are.
+async fn batched(args: &DecodeArgs, sequences: u32, ours: &Together) -> Result<Batched, BenchError> {
+    let window = (ours.before + ours.inside).next_multiple_of(256);
     let mut command = Command::new(&args.batched_bench);
     command.arg("-m").arg(&args.gguf).args(["-fa", "on", "--output-format", "jsonl"]);
     for (flag, value) in [
         ("-t", args.threads),
         ("-tb", args.threads),
         ("-c", window * sequences),
-        ("-npp", shape.prompt_tokens),
-        ("-ntg", shape.max_tokens),
+        ("-npp", ours.before),
+        ("-ntg", ours.inside),
         ("-npl", sequences),
     ] {
         command.arg(flag).arg(value.to_string());
@@ -137,10 +166,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::transcript::WireUsage;
 
-    fn transcript(started: Instant, at_ms: impl Iterator<Item = u64>) -> Transcript {
+    fn transcript(started: Instant, at_ms: impl Iterator<Item = u64> + Clone) -> Transcript {
+        let usage = WireUsage { prompt_tokens: 30, completion_tokens: 0, prompt_tokens_details: None };
+        let usage = Some(WireUsage { completion_tokens: at_ms.clone().count() as u64, ..usage });
         let output_at = at_ms.map(|ms| started + Duration::from_millis(ms)).collect();
-        Transcript { started, output_at, text: String::new(), finish: None, usage: None, done: true }
+        Transcript { started, output_at, text: String::new(), finish: None, usage, done: true }
     }
 
     #[test]
@@ -148,16 +180,18 @@ mod tests {
         let start = Instant::now();
         let early = transcript(start, (0..=100).map(|i| i * 10));
         let late = transcript(start, (50..=150).map(|i| i * 10));
-        let speed = decode_speed(&[early, late]).unwrap();
-        assert!((speed - 200.0).abs() < 1e-6, "{speed}");
+        let found = together(&[early, late]).unwrap();
+        assert!((found.speed - 200.0).abs() < 1e-6, "{found:?}");
+        // At 500 ms the early one has 51 tokens and the late one its first; both make 50 more.
+        assert_eq!((found.before, found.inside), (56, 50));
     }
 
     #[test]
     fn streams_that_never_run_together_have_no_decode_speed() {
         let start = Instant::now();
         let (one, two) = (transcript(start, 0..10), transcript(start, 20..30));
-        assert_eq!(decode_speed(&[one, two]), None);
-        assert_eq!(decode_speed(&[transcript(start, 0..0)]), None);
+        assert_eq!(together(&[one, two]), None);
+        assert_eq!(together(&[transcript(start, 0..0)]), None);
     }
 
     #[test]

@@ -162,6 +162,11 @@ impl Transcript {
     pub(crate) fn tokens(&self) -> u64 {
         self.usage.map_or(self.output_at.len() as u64, |usage| usage.completion_tokens)
     }
+
+    /// Tokens of the prompt by the server's count; zero where it gave none.
+    pub(crate) fn prompt_tokens(&self) -> u64 {
+        self.usage.map_or(0, |usage| usage.prompt_tokens)
+    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub struct ModelConfig {
     pub flash_attention: FlashAttention,
     /// The most tokens in one decode step.
     pub batch: u32,
-    /// The most prefill tokens a step takes while other sequences decode.
+    /// The most prefill tokens a step takes while other sequences decode; as many times that as prompts outnumber them.
     pub prefill_chunk: u32,
     /// Memory for prefixes kept after their request, in MiB; 0 keeps none.
     pub prefix_cache_mib: u32,

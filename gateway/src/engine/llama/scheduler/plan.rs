@@ -50,10 +50,19 @@ impl<C: Compute> Scheduler<C> {
                 sequence.stalled.get_or_insert(now);
             }
         }
-        let batch = self.kv.limits().batch as usize;
-        let most = if decoding > 0 { self.policy.prefill_chunk } else { batch };
-        share_prefill(&mut takes, &mut prompts, most.min(batch.saturating_sub(decoding)));
+        let budget = self.prefill_budget(prompts.len(), decoding);
+        share_prefill(&mut takes, &mut prompts, budget);
         takes
+    }
+
+    /// Most prefill tokens of a step: a chunk beside running streams, but a chunk for each prompt that waits for its
+    /// first token where those are the more. One long prompt stretches nobody's next token by more than a chunk, and a
+    /// crowd that arrives at once does not queue behind the few of it that came first.
+    fn prefill_budget(&self, waiting: usize, decoding: usize) -> usize {
+        let batch = self.kv.limits().batch as usize;
+        let crowd =
+            waiting.checked_div(decoding).map_or(batch, |crowd| self.policy.prefill_chunk * crowd.max(1));
+        crowd.min(batch.saturating_sub(decoding))
     }
 
     /// Whether a sequence's token and its end find room, beside those of the job's other answers in this step.

@@ -267,6 +267,17 @@ fn a_long_prompt_takes_no_more_than_its_chunk_of_a_step_in_which_others_decode()
 }
 
 #[test]
+fn a_crowd_of_prompts_takes_a_chunk_for_each_stream_it_outnumbers() {
+    let mut bench = Bench::new(SPLIT);
+    let _decoding = bench.submit("a", &prompt(2, 4), 50, 1);
+    bench.step();
+    let _crowd = [bench.submit("b", &prompt(9, 50), 1, 1), bench.submit("c", &prompt(10, 50), 1, 1)];
+    bench.step();
+    let steps = &bench.scheduler.kv_for_tests().steps;
+    assert_eq!(steps.last().map(Vec::len), Some(1 + 2 * 8));
+}
+
+#[test]
 fn running_sequences_keep_to_neighbouring_slots() {
     let mut bench = Bench::new(SPLIT);
     let lengths = [3, 30, 3, 30];
