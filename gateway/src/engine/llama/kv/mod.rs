@@ -4,6 +4,7 @@
 //! and forgets the least recently used. How cells are shared is decided in here alone: a split cache copies state
 //! bytes (a copy of 1,000 tokens costs a hundredth of their prefill), a unified one shares cells.
 
+mod placement;
 pub mod prefix_tree;
 #[cfg(test)]
 mod tests;
@@ -216,27 +217,6 @@ impl<C: Compute> KvCache<C> {
         })
     }
 
-    /// A move that would close a hole in the run of occupied slots. llama.cpp computes a split cache's sequences
-    /// together only where their ids follow one another, so a hole costs a second pass over the weights each step.
-    pub fn hole(&self) -> Option<(Slot, Slot)> {
-        if self.limits.unified {
-            return None;
-        }
-        let (first, last) = (self.running().next()?, self.running().next_back()?);
-        let hole = (first.0..=last.0).map(Slot).find(|slot| !self.is_running(*slot))?;
-        Some((last, hole))
-    }
-
-    /// Moves a running sequence to a slot that is not running.
-    pub fn relocate(&mut self, from: Slot, to: Slot) -> Result<(), ComputeError> {
-        let snapshot = self.compute.save(from)?;
-        self.vacate(to);
-        self.compute.restore(to, &snapshot)?;
-        self.set(to, Tenancy::Running);
-        self.discard(from);
-        Ok(())
-    }
-
     /// Empties a slot and marks it running.
     fn take_slot(&mut self) -> Option<Slot> {
         let slot = self.choose_slot()?;
@@ -261,35 +241,6 @@ impl<C: Compute> KvCache<C> {
 
     fn is_running(&self, slot: Slot) -> bool {
         matches!(self.slots.get(slot.index()), Some(Tenancy::Running))
-    }
-
-    /// How well a sequence beginning in `slot` keeps the running slots together: 0 closes a hole, 1 leaves none.
-    fn looseness(&self, slot: Slot) -> u8 {
-        let (Some(first), Some(last)) = (self.running().next(), self.running().next_back()) else { return 0 };
-        match () {
-            () if self.limits.unified => 0,
-            () if slot > first && slot < last => 0,
-            () if slot.0 + 1 == first.0 || slot.0 == last.0 + 1 => 1,
-            () => 2,
-        }
-    }
-
-    /// The slot that keeps the run closest; of equal ones a free one, else the one retained and unused for longest.
-    fn choose_slot(&mut self) -> Option<Slot> {
-        let candidates = (0_u16..).zip(&self.slots).filter_map(|(id, tenancy)| {
-            let age = match tenancy {
-                Tenancy::Running => return None,
-                Tenancy::Free => 0,
-                Tenancy::Retained(key) => self.age(key),
-            };
-            Some((self.looseness(Slot(id)), age, Slot(id)))
-        });
-        candidates.min().map(|(_, _, slot)| slot)
-    }
-
-    fn age(&self, key: &Key) -> u64 {
-        let found = self.retained.get(&key.salt, &key.tokens);
-        found.map_or(0, |retained| retained.last_used)
     }
 
     /// Empties a slot that is not running; what it retains moves to the host.

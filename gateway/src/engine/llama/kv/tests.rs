@@ -59,6 +59,27 @@ fn a_short_prefix_of_a_long_sequence_leaves_that_sequence_whole() {
 }
 
 #[test]
+fn what_a_moved_sequence_displaces_stays_in_the_context() {
+    let limits = Limits { slots: 3, cells: 384, ..LIMITS };
+    let mut kv = KvCache::new(Simulated::new(limits), 1 << 20);
+    let tokens: Vec<Vec<u32>> = (0..3).map(|i| (100 * i..100 * i + 30).collect()).collect();
+    for (id, tokens) in (0..3).zip(&tokens) {
+        assert_eq!(kv.begin("a", None), Some((Slot(id), 0)));
+        compute(&mut kv, Slot(id), tokens, 0);
+    }
+    kv.finish(Slot(1), &Arc::from("a"), &tokens[1]);
+    assert_eq!(kv.hole(), Some((Slot(2), Slot(1))));
+    kv.relocate(Slot(2), Slot(1)).expect("the slot is not running");
+    assert_eq!(kv.hole(), None);
+    let found = kv.longest_match("a", &tokens[1]);
+    assert_eq!(kv.begin("a", found.as_ref()), Some((Slot(2), 30)));
+    for (slot, tokens) in [(0, &tokens[0]), (1, &tokens[2]), (2, &tokens[1])] {
+        let more: Vec<u32> = tokens.iter().copied().chain([7]).collect();
+        compute(&mut kv, Slot(slot), &more, 30);
+    }
+}
+
+#[test]
 fn the_host_forgets_the_least_recently_used_first() {
     // Room for two sequences of 30 tokens beside the two slots.
     let mut kv = cache(2 * 30 * 4);
