@@ -1,8 +1,9 @@
 //! The parts that every operation shares, built once. No logic.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::AdminKey;
+use crate::auth::Access;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
 
@@ -11,8 +12,8 @@ use crate::shutdown::Lifecycle;
 pub struct App {
     /// Which engine serves a model.
     pub catalog: Catalog,
-    /// The one credential.
-    pub admin_key: AdminKey,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Whether the process is about to end.
     pub lifecycle: Lifecycle,
     /// Bounds of requests and answers.

@@ -11,6 +11,7 @@ pub mod accounting;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;

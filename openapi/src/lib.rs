@@ -3,6 +3,7 @@
 //! Serde is the one truth of every name: `schemars` reads its attributes and the doc comments, so what is parsed and
 //! what is documented cannot differ.
 
+pub mod admin;
 pub mod chat;
 pub mod completions;
 pub mod document;

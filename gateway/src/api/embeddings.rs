@@ -45,7 +45,7 @@ impl EmbeddingsApi {
     ) -> Result<SerdeJson<EmbeddingsResponse>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let SerdeJson(request) = request;
-        let engine = generation::route(&self.app, &request.model, &mut settlement)?;
+        let engine = generation::route(&self.app, &caller, &request.model, &mut settlement)?;
         settlement.note(check_dimensions(request.dimensions, engine.card()))?;
         let inputs = settlement.note(inputs(request.input))?;
         let asked = EmbeddingRequest { inputs, start: start_for(&caller) };

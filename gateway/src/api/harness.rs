@@ -12,7 +12,7 @@ use super::chat::ChatApi;
 use super::completions::CompletionsApi;
 use crate::accounting::tests::{Collected, books};
 use crate::app::{App, HttpLimits};
-use crate::auth::AdminKey;
+use crate::auth::tests::access;
 use crate::engine::Engine;
 use crate::engine::scripted::{Script, ScriptedEngine};
 use crate::error::rescue::Rescue;
@@ -38,7 +38,7 @@ impl Surface {
         let lifecycle = Lifecycle::new();
         let app = Arc::new(App {
             catalog: Catalog::new(vec![Arc::clone(&engine) as Arc<dyn Engine>]),
-            admin_key: AdminKey::of(KEY),
+            access: access(KEY),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { keep_alive: Duration::from_mins(10), ..HttpLimits::default() },
         });
@@ -57,7 +57,8 @@ impl Surface {
             ChatApi::with_books(Arc::clone(&self.app), self.books.clone()),
             CompletionsApi::with_books(Arc::clone(&self.app), self.books.clone()),
         );
-        let routes = Route::new().nest("/", OpenApiService::new(apis, "", "")).data(self.app.admin_key);
+        let routes =
+            Route::new().nest("/", OpenApiService::new(apis, "", "")).data(Arc::clone(&self.app.access));
         Rescue::new(routes, Box::new(|_| None)).call(request).await.expect("rescued")
     }
 

@@ -1,5 +1,6 @@
 //! The operations, one file per resource: extract, steps, wrap.
 
+pub mod admin;
 pub mod chat;
 pub mod completions;
 pub mod docs;
@@ -35,11 +36,13 @@ pub enum Tag {
     Tokens,
     /// The smallest possible call.
     Predict,
+    /// Who may do what, and who changed it.
+    Admin,
     /// Whether the gateway lives and may be sent traffic. No credential needed.
     Health,
 }
 
 /// Whom a generation is for.
 pub fn start_for(caller: &Principal) -> Start {
-    Start { tenant: Arc::clone(&caller.subject), priority: 0 }
+    Start { tenant: Arc::clone(&caller.subject), priority: caller.policy.priority }
 }

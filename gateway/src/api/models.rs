@@ -24,13 +24,14 @@ pub struct ModelsApi {
 impl ModelsApi {
     /// List the models
     ///
-    /// The names that requests may use.
+    /// The names that the caller's requests may use.
     #[oai(path = "/v1/models", method = "get", operation_id = "list_models")]
     async fn list(
         &self,
-        _caller: Authorized<permission::ModelsRead>,
+        caller: Authorized<permission::ModelsRead>,
     ) -> Result<SerdeJson<ModelList>, ApiError> {
-        let data = self.app.catalog.engines().iter().map(|engine| describe(engine.card())).collect();
+        let cards = self.app.catalog.engines().iter().map(|engine| engine.card());
+        let data = cards.filter(|card| caller.require_model(&card.id).is_ok()).map(describe).collect();
         Ok(SerdeJson(ModelList { object: ListObject::List, data }))
     }
 
@@ -38,10 +39,11 @@ impl ModelsApi {
     #[oai(path = "/v1/models/:model", method = "get", operation_id = "retrieve_model")]
     async fn retrieve(
         &self,
-        _caller: Authorized<permission::ModelsRead>,
+        caller: Authorized<permission::ModelsRead>,
         /// The model's name.
         model: Path<String>,
     ) -> Result<SerdeJson<Model>, ApiError> {
+        caller.require_model(&model.0)?;
         let engine = self.app.catalog.resolve(&model.0)?;
         Ok(SerdeJson(describe(engine.card())))
     }

@@ -44,7 +44,7 @@ impl PredictApi {
         let SerdeJson(PredictRequest { prompt, model, max_tokens }) = body;
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(self.app.catalog.resolve_or_default(model.as_deref()))?;
-        let engine = generation::route(&self.app, &named.card().id, &mut settlement)?;
+        let engine = generation::route(&self.app, &caller, &named.card().id, &mut settlement)?;
         let events =
             generation::begin(&self.app, &*engine, vec![request], start_for(&caller), settlement).await?;
         let head = generation::head("predict", &*engine, None);

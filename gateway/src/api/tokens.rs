@@ -27,11 +27,12 @@ impl TokensApi {
     #[oai(path = "/v1/tokenize", method = "post", operation_id = "tokenize")]
     async fn tokenize(
         &self,
-        _caller: Authorized<permission::Chat>,
+        caller: Authorized<permission::Chat>,
         request: SerdeJson<TokenizeRequest>,
     ) -> Result<SerdeJson<TokenizeResponse>, ApiError> {
         let SerdeJson(request) = request;
         let engine = self.app.catalog.resolve_or_default(request.model.as_deref())?;
+        caller.require_model(&engine.card().id)?;
         let wants_texts = request.return_token_strs.unwrap_or(false);
         let pieces = engine.tokenize(what_to_tokenize(request)?).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -48,11 +49,12 @@ impl TokensApi {
     #[oai(path = "/v1/detokenize", method = "post", operation_id = "detokenize")]
     async fn detokenize(
         &self,
-        _caller: Authorized<permission::Chat>,
+        caller: Authorized<permission::Chat>,
         request: SerdeJson<DetokenizeRequest>,
     ) -> Result<SerdeJson<DetokenizeResponse>, ApiError> {
         let SerdeJson(request) = request;
         let engine = self.app.catalog.resolve_or_default(request.model.as_deref())?;
+        caller.require_model(&engine.card().id)?;
         let prompt = engine.detokenize(request.tokens).await?;
         Ok(SerdeJson(DetokenizeResponse { model: engine.card().id.clone(), prompt }))
     }

@@ -1,18 +1,27 @@
 //! Who calls, and what they may do: a credential becomes a [`Principal`] before an operation begins.
 
-mod admin_key;
+pub mod access;
+pub mod admin;
+mod error;
+mod first_key;
 pub mod permission;
+pub mod policy;
+pub mod secret;
+pub mod store;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use openapi::admin::policy::{PermissionName, Policy};
 use poem::http::header;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-pub use self::admin_key::{AdminKey, AdminKeyError};
+pub use self::access::Access;
+pub use self::error::AuthError;
+pub use self::first_key::{FirstKeyError, ensure_admin};
 pub use self::permission::Permission;
 use crate::error::{ApiError, ErrorKind};
 
@@ -24,8 +33,31 @@ const SCHEME: &str = "bearer";
 pub struct Principal {
     /// Who it is. Fair sharing, prefix reuse and stored things are the subject's.
     pub subject: Arc<str>,
-    /// What decides the caller's permissions.
+    /// The role that its policy comes from; empty where it has none.
     pub role: Arc<str>,
+    /// What it may do, and how much.
+    pub policy: Arc<Policy>,
+}
+
+impl Principal {
+    /// Refuses what the policy does not permit.
+    pub fn require(&self, permission: PermissionName) -> Result<(), ApiError> {
+        if self.policy.permissions.contains(&permission) {
+            return Ok(());
+        }
+        let message = format!("this credential lacks the permission {}", permission.as_str());
+        Err(ApiError::new(ErrorKind::Permission, message).with_code("permission_denied"))
+    }
+
+    /// Refuses a model that the policy does not name. Said alike whether or not there is such a model.
+    pub fn require_model(&self, model: &str) -> Result<(), ApiError> {
+        if policy::names_model(&self.policy, model) {
+            return Ok(());
+        }
+        Err(ApiError::new(ErrorKind::Permission, "this credential may not use this model")
+            .with_param("model")
+            .with_code("model_not_permitted"))
+    }
 }
 
 /// Proof that the caller may do `P`. Always an operation's first argument: extractors run in their order, so
@@ -73,26 +105,22 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self { principal: identify(request)?, permission: PhantomData })
+        let principal = identify(request).await?;
+        if let Some(permission) = P::NAME {
+            principal.require(permission)?;
+        }
+        Ok(Self { principal, permission: PhantomData })
     }
 }
 
-/// The caller by the request's credential. The one key there is holds every permission.
-fn identify(request: &Request) -> Result<Principal, ApiError> {
+/// The caller by the request's credential.
+async fn identify(request: &Request) -> Result<Principal, ApiError> {
     // `routes` gives it to every request; a test calls all operations to see that it does.
-    let Some(key) = request.data::<AdminKey>() else {
+    let Some(access) = request.data::<Arc<Access>>() else {
         return Err(ApiError::server().with_code("auth_unavailable"));
     };
-    let credential = bearer(request).ok_or_else(|| {
-        ApiError::new(
-            ErrorKind::Authentication,
-            "no API key was sent; send it as: Authorization: Bearer YOUR_KEY",
-        )
-    })?;
-    if !key.verify(credential) {
-        return Err(ApiError::new(ErrorKind::Authentication, "the API key is not valid"));
-    }
-    Ok(Principal { subject: "admin".into(), role: "admin".into() })
+    let credential = bearer(request).ok_or(AuthError::Missing)?;
+    Ok(access.identify(credential).await?)
 }
 
 /// The one bearer token of the request; several are as good as none.
@@ -105,4 +133,4 @@ fn bearer(request: &Request) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

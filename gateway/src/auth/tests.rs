@@ -1,30 +1,45 @@
-//! What counts as a credential.
+//! What counts as a credential, and what a credential counts for.
 
+use std::sync::Arc;
+
+use openapi::admin::keys::NewKey;
+use openapi::admin::policy::{PermissionName, PolicyChange};
+use openapi::admin::roles::RoleChange;
+use openapi::admin::subjects::SubjectChange;
 use poem::Request;
 use poem::http::StatusCode;
 
-use super::{AdminKey, identify};
+use super::admin::Admin;
+use super::store::Expected;
+use super::store::embedded::EmbeddedStore;
+use super::{Access, AuthError, Principal, identify};
+use crate::clock::Clock;
 
 const KEY: &str = "sk-test";
 
-fn status_for(headers: &[&str]) -> Option<StatusCode> {
+/// Access to a store in memory whose admin holds a key.
+pub(crate) fn access(key: &str) -> Arc<Access> {
+    Arc::new(Access::new(Arc::new(EmbeddedStore::in_memory(key)), Clock::manual(1_000_000)))
+}
+
+async fn status_for(headers: &[&str]) -> Option<StatusCode> {
     let mut request = Request::builder();
     for value in headers {
         request = request.header("authorization", *value);
     }
     let mut request = request.finish();
-    request.set_data(AdminKey::of(KEY));
-    identify(&request).err().map(|error| error.status())
+    request.set_data(access(KEY));
+    identify(&request).await.err().map(|error| error.status())
 }
 
-#[test]
-fn the_key_passes_whatever_the_case_of_its_scheme() {
-    assert_eq!(status_for(&["Bearer sk-test"]), None);
-    assert_eq!(status_for(&["bearer  sk-test "]), None);
+#[tokio::test]
+async fn the_key_passes_whatever_the_case_of_its_scheme() {
+    assert_eq!(status_for(&["Bearer sk-test"]).await, None);
+    assert_eq!(status_for(&["bearer  sk-test "]).await, None);
 }
 
-#[test]
-fn everything_else_is_unauthenticated() {
+#[tokio::test]
+async fn everything_else_is_unauthenticated() {
     let refused: [&[&str]; 8] = [
         &[],
         &[""],
@@ -36,12 +51,108 @@ fn everything_else_is_unauthenticated() {
         &["Bearer sk-test", "Bearer sk-test"],
     ];
     for headers in refused {
-        assert_eq!(status_for(headers), Some(StatusCode::UNAUTHORIZED), "{headers:?}");
+        assert_eq!(status_for(headers).await, Some(StatusCode::UNAUTHORIZED), "{headers:?}");
     }
 }
 
-#[test]
-fn a_request_that_lost_the_key_is_refused() {
+#[tokio::test]
+async fn a_request_that_lost_the_access_is_refused() {
     let request = Request::builder().header("authorization", "Bearer sk-test").finish();
-    assert_eq!(identify(&request).unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(identify(&request).await.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// An admin at work on a fresh store, with a user's key.
+struct Office {
+    access: Arc<Access>,
+    admin: Principal,
+    secret: String,
+    key: String,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let access = access(KEY);
+        let admin = access.identify(KEY.as_bytes()).await.unwrap();
+        let new = NewKey { subject: "alice".into(), role: Some("user".into()), ..NewKey::default() };
+        let made = Admin::new(&access, &admin).create_key(new).await.unwrap();
+        Self { access, admin, secret: made.secret, key: made.key.id }
+    }
+
+    fn admin(&self) -> Admin<'_> {
+        Admin::new(&self.access, &self.admin)
+    }
+
+    async fn user(&self) -> Result<Principal, AuthError> {
+        self.access.identify(self.secret.as_bytes()).await
+    }
+}
+
+#[tokio::test]
+async fn a_key_stands_for_its_subject_with_the_role_of_this_moment() {
+    let office = Office::open().await;
+    let user = office.user().await.unwrap();
+    assert_eq!((&*user.subject, &*user.role), ("alice", "user"));
+    assert!(user.require(PermissionName::Chat).is_ok());
+    assert!(user.require(PermissionName::RolesManage).is_err());
+    let policy =
+        PolicyChange { permissions: Some([PermissionName::ModelsRead].into()), ..Default::default() };
+    let change = RoleChange { policy, ..RoleChange::default() };
+    office.admin().change_role("user", Expected::Any, change).await.unwrap();
+    assert!(office.user().await.unwrap().require(PermissionName::Chat).is_err());
+}
+
+#[tokio::test]
+async fn a_revoked_key_a_disabled_subject_and_a_removed_one_are_refused_at_once() {
+    let office = Office::open().await;
+    assert!(office.user().await.is_ok());
+    office.admin().revoke_key(&office.key).await.unwrap();
+    assert_eq!(office.user().await, Err(AuthError::Revoked));
+
+    let office = Office::open().await;
+    let disable = |disabled| SubjectChange { disabled: Some(disabled), ..SubjectChange::default() };
+    office.admin().change_subject("alice", Expected::Any, disable(true)).await.unwrap();
+    assert_eq!(office.user().await, Err(AuthError::Disabled));
+    office.admin().change_subject("alice", Expected::Any, disable(false)).await.unwrap();
+    assert!(office.user().await.is_ok());
+    office.admin().delete_subject("alice", Expected::Any).await.unwrap();
+    assert_eq!(office.user().await, Err(AuthError::Unknown));
+}
+
+#[tokio::test]
+async fn an_expired_key_is_refused_also_when_it_was_remembered() {
+    let clock = Clock::manual(1_000_000);
+    let access = Access::new(Arc::new(EmbeddedStore::in_memory(KEY)), clock.clone());
+    let admin = access.identify(KEY.as_bytes()).await.unwrap();
+    let new = NewKey {
+        subject: "bob".into(),
+        role: Some("user".into()),
+        expires_in: Some(60),
+        ..NewKey::default()
+    };
+    let made = Admin::new(&access, &admin).create_key(new).await.unwrap();
+    assert!(access.identify(made.secret.as_bytes()).await.is_ok());
+    clock.advance(59_999);
+    assert!(access.identify(made.secret.as_bytes()).await.is_ok());
+    clock.advance(1);
+    assert_eq!(access.identify(made.secret.as_bytes()).await, Err(AuthError::Expired));
+}
+
+#[tokio::test]
+async fn a_subjects_record_wins_over_a_claimed_role() {
+    let office = Office::open().await;
+    let claimed = office.access.principal("alice", Some("admin")).await.unwrap();
+    assert_eq!(&*claimed.role, "user");
+    let unknown = office.access.principal("carol", Some("viewer")).await.unwrap();
+    assert_eq!(&*unknown.role, "viewer");
+    let nobody = office.access.principal("carol", None).await.unwrap();
+    assert!(nobody.policy.permissions.is_empty());
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_written_down() {
+    let office = Office::open().await;
+    office.user().await.unwrap();
+    office.access.flush_uses().await.unwrap();
+    let key = office.access.store().key(&office.key).await.unwrap().unwrap();
+    assert_eq!(key.last_used, Some(1000));
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::app::{App, HttpLimits};
-use gateway::auth::AdminKey;
+use gateway::auth::store::embedded::EmbeddedStore;
+use gateway::auth::{Access, ensure_admin};
+use gateway::clock::Clock;
 use gateway::config::{Config, ModelConfig};
 use gateway::engine::Engine;
 use gateway::model_store::ModelStore;
@@ -79,17 +81,15 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     let folder = config.data_dir.as_path();
     let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let (admin_key, created) = AdminKey::load_or_create(folder).map_err(Failure::new)?;
-    if let Some(key) = created {
-        announce(&key, folder);
-    }
+    let access = open_access(folder).await?;
+    drop(lifecycle.spawn(until_draining(lifecycle.clone(), Arc::clone(&access))));
     let listener =
         Listener::bind(&config.server.listen, config.server.write_timeout).await.map_err(|error| {
             Failure::new(format!("cannot listen on {} (--listen): {error}", config.server.listen))
         })?;
     let address = listener.address();
     // With no engine yet, the routes answer that the gateway is alive and not ready.
-    let app = |engines| app(engines, admin_key, &config, &lifecycle);
+    let app = |engines| app(engines, Arc::clone(&access), &config, &lifecycle);
     let endpoint = Arc::new(Switch::new(routes(app(Vec::new()))));
     let accepting =
         server::serve(listener, Arc::clone(&endpoint) as _, config.server.clone(), lifecycle.clone());
@@ -126,13 +126,36 @@ async fn load(
 
 fn app(
     engines: Vec<Arc<dyn Engine>>,
-    admin_key: AdminKey,
+    access: Arc<Access>,
     config: &Config,
     lifecycle: &Lifecycle,
 ) -> Arc<App> {
     let limits =
         HttpLimits { max_body_bytes: config.server.max_body_bytes, keep_alive: config.server.keep_alive };
-    Arc::new(App { catalog: Catalog::new(engines), admin_key, lifecycle: lifecycle.clone(), limits })
+    Arc::new(App { catalog: Catalog::new(engines), access, lifecycle: lifecycle.clone(), limits })
+}
+
+/// Opens who may do what; the first start makes an admin and shows its key.
+async fn open_access(folder: &Path) -> Result<Arc<Access>, Failure> {
+    let path = folder.join("access.redb");
+    let store =
+        EmbeddedStore::open(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    let access = Access::new(Arc::new(store), Clock::System);
+    if let Some(key) = ensure_admin(&**access.store(), folder, access.now()).await.map_err(Failure::new)? {
+        announce(&key, folder);
+    }
+    Ok(Arc::new(access))
+}
+
+/// Writes the uses of keys down now and then, and a last time when draining begins.
+async fn until_draining(lifecycle: Lifecycle, access: Arc<Access>) {
+    tokio::select! {
+        () = Arc::clone(&access).keep_flushing() => {}
+        () = lifecycle.draining_token().cancelled_owned() => {}
+    }
+    if let Err(error) = access.flush_uses().await {
+        tracing::warn!(%error, "the last use of keys could not be written");
+    }
 }
 
 /// Shown once, on standard output and not in the log.

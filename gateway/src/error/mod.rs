@@ -28,6 +28,12 @@ pub enum ErrorKind {
     NotFound,
     /// There is such a thing, but not for this method.
     MethodNotAllowed,
+    /// It contradicts what there is.
+    Conflict,
+    /// What was to be changed is no longer what was read.
+    PreconditionFailed,
+    /// It was not said what was read.
+    PreconditionRequired,
     /// The client sent its request too slowly.
     RequestTimeout,
     /// The body is too long.
@@ -72,6 +78,13 @@ impl ErrorKind {
             Self::NotFound => row(StatusCode::NOT_FOUND, "not_found_error", None, "not_found"),
             Self::MethodNotAllowed => {
                 row(StatusCode::METHOD_NOT_ALLOWED, invalid, Some("method_not_allowed"), "method_not_allowed")
+            }
+            Self::Conflict => row(StatusCode::CONFLICT, invalid, Some("conflict"), "conflict"),
+            Self::PreconditionFailed => {
+                row(StatusCode::PRECONDITION_FAILED, invalid, Some("precondition_failed"), "precondition")
+            }
+            Self::PreconditionRequired => {
+                row(StatusCode::PRECONDITION_REQUIRED, invalid, Some("precondition_required"), "precondition")
             }
             Self::RequestTimeout => {
                 row(StatusCode::REQUEST_TIMEOUT, invalid, Some("request_timeout"), "request_timeout")

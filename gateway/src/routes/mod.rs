@@ -14,6 +14,11 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
 use self::allowed::Paths;
 use crate::accounting::{Books, LogLedger};
+use crate::api::admin::access::AccessApi;
+use crate::api::admin::audit::AuditApi;
+use crate::api::admin::keys::KeysApi;
+use crate::api::admin::roles::RolesApi;
+use crate::api::admin::subjects::SubjectsApi;
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
 use crate::api::docs;
@@ -27,34 +32,47 @@ use crate::app::App;
 use crate::error::rescue::Rescue;
 
 /// Every operation, in the order of the document.
-type Operations = (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi, HealthApi);
+type Operations = (
+    (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi),
+    (RolesApi, SubjectsApi, KeysApi, AuditApi, AccessApi),
+    HealthApi,
+);
 
 fn operations(app: Arc<App>) -> Operations {
     let books = || Books::new(Arc::new(LogLedger));
     let shared = || Arc::clone(&app);
     (
-        ChatApi::with_books(shared(), books()),
-        CompletionsApi::with_books(shared(), books()),
-        EmbeddingsApi { app: shared(), books: books() },
-        ModelsApi { app: shared() },
-        TokensApi { app: shared() },
-        PredictApi { app: shared(), books: books() },
+        (
+            ChatApi::with_books(shared(), books()),
+            CompletionsApi::with_books(shared(), books()),
+            EmbeddingsApi { app: shared(), books: books() },
+            ModelsApi { app: shared() },
+            TokensApi { app: shared() },
+            PredictApi { app: shared(), books: books() },
+        ),
+        (
+            RolesApi { app: shared() },
+            SubjectsApi { app: shared() },
+            KeysApi { app: shared() },
+            AuditApi { app: shared() },
+            AccessApi { app: shared() },
+        ),
         HealthApi { app },
     )
 }
 
 /// The whole surface: never fails, answers every request with its request id.
 pub fn routes(app: Arc<App>) -> Arc<dyn DynEndpoint<Output = Response>> {
-    let (key, limit) = (app.admin_key, app.limits.max_body_bytes);
+    let (access, limit) = (Arc::clone(&app.access), app.limits.max_body_bytes);
     let service = describe(operations(app));
     let document = document();
     let page = docs::finish_page(&service.swagger_ui_html(), &service.spec(), &document);
     let routes = docs::add(Route::new().nest("/", service), document, page);
-    let bounded = routes.before(move |mut request| async move {
+    let bounded = routes.before(move |mut request| {
         bound_body(&mut request, limit);
         // What extractors need; operations have the app as a field.
-        request.set_data(key);
-        Ok(request)
+        request.set_data(Arc::clone(&access));
+        futures_util::future::ready(Ok(request))
     });
     let paths = Paths::new(&Operations::meta(), &docs::PATHS);
     let allowed = Box::new(move |path: &str| paths.methods(path));

@@ -58,7 +58,7 @@ impl ChatApi {
     ) -> Result<JsonOrEvents<ChatCompletion, ChatChunk>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let plan = settlement.note(ChatPlan::check(body.0))?;
-        let engine = generation::route(&self.app, &plan.model, &mut settlement)?;
+        let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let start = start_for(&caller);
         let ChatPlan { request, stream, shape, service_tier, .. } = plan;
         let events = generation::begin(&self.app, &*engine, vec![request], start, settlement).await?;

@@ -56,7 +56,7 @@ impl CompletionsApi {
     ) -> Result<JsonOrEvents<Completion, Completion>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let plan = settlement.note(CompletionPlan::check(body.0))?;
-        let engine = generation::route(&self.app, &plan.model, &mut settlement)?;
+        let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let echoes = settlement.note(plan.echoes(&*engine).await)?;
         let start = start_for(&caller);
         let events = generation::begin(&self.app, &*engine, plan.requests, start, settlement).await?;

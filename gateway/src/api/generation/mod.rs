@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::accounting::Settlement;
 use crate::app::App;
+use crate::auth::Principal;
 use crate::engine::{Engine, GenerationRequest, Start};
 use crate::error::request_id::RequestId;
 use crate::error::{ApiError, ErrorKind};
@@ -28,9 +29,11 @@ pub(crate) fn request_id(request: &Request) -> Arc<str> {
 /// The engine that serves the model, as long as new work is taken.
 pub(crate) fn route(
     app: &App,
+    caller: &Principal,
     model: &str,
     settlement: &mut Settlement,
 ) -> Result<Arc<dyn Engine>, ApiError> {
+    settlement.note(caller.require_model(model))?;
     let engine = settlement.note(app.catalog.resolve(model))?;
     settlement.routed(&engine.card().id);
     if app.lifecycle.is_draining() {

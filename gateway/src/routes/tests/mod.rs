@@ -13,7 +13,7 @@ use poem::{Body, Request, Response};
 use serde_json::Value;
 
 use crate::app::{App, HttpLimits};
-use crate::auth::AdminKey;
+use crate::auth::tests::access;
 use crate::engine::scripted::{Script, ScriptedEngine};
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
@@ -42,7 +42,7 @@ impl Surface {
         let lifecycle = Lifecycle::new();
         let app = App {
             catalog: Catalog::new(vec![engine.clone()]),
-            admin_key: AdminKey::of(KEY),
+            access: access(KEY),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { max_body_bytes: BODY_LIMIT, ..HttpLimits::default() },
         };

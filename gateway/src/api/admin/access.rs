@@ -1,0 +1,48 @@
+//! `/admin/v1/whoami` and `/admin/v1/explain`.
+
+use std::sync::Arc;
+
+use openapi::admin::access::{ExplainRequest, Explanation, WhoAmI};
+use openapi::admin::policy::Policy;
+use poem_openapi::OpenApi;
+
+use crate::api::Tag;
+use crate::api::payload::SerdeJson;
+use crate::app::App;
+use crate::auth::admin::Admin;
+use crate::auth::{Authorized, permission};
+use crate::error::ApiError;
+
+/// What a caller may do.
+pub struct AccessApi {
+    /// The shared parts.
+    pub app: Arc<App>,
+}
+
+#[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Admin")]
+impl AccessApi {
+    /// Tell the caller who it is
+    ///
+    /// Any credential may ask.
+    #[expect(clippy::unused_async, reason = "poem-openapi's operations are async, whatever they do")]
+    #[oai(path = "/whoami", method = "get", operation_id = "whoami")]
+    async fn whoami(&self, caller: Authorized<permission::Known>) -> Result<SerdeJson<WhoAmI>, ApiError> {
+        Ok(SerdeJson(WhoAmI {
+            subject: caller.subject.to_string(),
+            role: caller.role.to_string(),
+            policy: Policy::clone(&caller.policy),
+        }))
+    }
+
+    /// Explain whether a call would be allowed
+    ///
+    /// And by which rule.
+    #[oai(path = "/explain", method = "post", operation_id = "explain_access")]
+    async fn explain(
+        &self,
+        caller: Authorized<permission::RolesRead>,
+        body: SerdeJson<ExplainRequest>,
+    ) -> Result<SerdeJson<Explanation>, ApiError> {
+        Ok(SerdeJson(Admin::new(&self.app.access, &caller).explain(&body.0).await?))
+    }
+}

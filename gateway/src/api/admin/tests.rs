@@ -1,0 +1,170 @@
+//! The admin API as a client calls it.
+
+use std::sync::Arc;
+
+use poem::endpoint::DynEndpoint;
+use poem::http::Method;
+use poem::{Body, Request, Response};
+use serde_json::{Value, json};
+
+use crate::app::{App, HttpLimits};
+use crate::auth::tests::access;
+use crate::engine::scripted::{Script, ScriptedEngine};
+use crate::routes::routes;
+use crate::routing::Catalog;
+use crate::shutdown::Lifecycle;
+
+const KEY: &str = "sk-test";
+
+struct Client {
+    endpoint: Arc<dyn DynEndpoint<Output = Response>>,
+    key: String,
+}
+
+struct Answer {
+    status: u16,
+    etag: Option<String>,
+    body: Value,
+}
+
+impl Client {
+    fn admin() -> Self {
+        let app = App {
+            catalog: Catalog::new(vec![Arc::new(ScriptedEngine::new("m", Script::text(["Hello"])))]),
+            access: access(KEY),
+            lifecycle: Lifecycle::new(),
+            limits: HttpLimits::default(),
+        };
+        Self { endpoint: routes(Arc::new(app)), key: KEY.to_owned() }
+    }
+
+    fn with_key(&self, key: &str) -> Self {
+        Self { endpoint: Arc::clone(&self.endpoint), key: key.to_owned() }
+    }
+
+    async fn call(&self, method: Method, path: &str, if_match: Option<&str>, body: Value) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path.parse().unwrap())
+            .header("authorization", format!("Bearer {}", self.key));
+        if let Some(tag) = if_match {
+            request = request.header("if-match", tag);
+        }
+        let request = match body {
+            Value::Null => request.finish(),
+            body => request.content_type("application/json").body(Body::from(body.to_string())),
+        };
+        let mut response = self.endpoint.call(request).await.unwrap();
+        let etag = response.header("etag").map(str::to_owned);
+        let text = response.take_body().into_string().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        Answer { status: response.status().as_u16(), etag, body }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None, Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, None, body).await
+    }
+
+    async fn user_key(&self, subject: &str, role: &str) -> Self {
+        let made = self.post("/admin/v1/keys", json!({"subject": subject, "role": role})).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+        self.with_key(made.body["secret"].as_str().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_made_given_changed_and_felt_at_once() {
+    let admin = Client::admin();
+    let policy = json!({"permissions": ["chat", "models:read"], "models": ["m"]});
+    let made = admin.post("/admin/v1/roles", json!({"name": "team", "policy": policy})).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let user = admin.user_key("alice", "team").await;
+    let ask = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(user.post("/v1/chat/completions", ask.clone()).await.status, 200);
+
+    let change = json!({"policy": {"models": ["other"]}});
+    let etag = made.etag.as_deref();
+    let changed = admin.call(Method::PATCH, "/admin/v1/roles/team", etag, change).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_ne!(changed.etag, made.etag);
+    let refused = user.post("/v1/chat/completions", ask).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (403, &json!("model_not_permitted")));
+    assert_eq!(user.get("/v1/models").await.body["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_change_says_what_it_was_made_for() {
+    let admin = Client::admin();
+    let path = "/admin/v1/roles/user";
+    let read = admin.get(path).await;
+    let change = || json!({"description": "new"});
+    let unsaid = admin.call(Method::PATCH, path, None, change()).await;
+    assert_eq!((unsaid.status, &unsaid.body["error"]["code"]), (428, &json!("precondition_required")));
+    assert_eq!(admin.call(Method::PATCH, path, read.etag.as_deref(), change()).await.status, 200);
+    assert_eq!(admin.call(Method::PATCH, path, read.etag.as_deref(), change()).await.status, 412);
+    assert_eq!(admin.call(Method::PATCH, path, Some("*"), change()).await.status, 200);
+}
+
+#[tokio::test]
+async fn each_role_may_do_what_its_permissions_say() {
+    let admin = Client::admin();
+    let user = admin.user_key("u", "user").await;
+    let viewer = admin.user_key("v", "viewer").await;
+    for (path, for_user, for_viewer) in [
+        ("/v1/models", 200, 200),
+        ("/admin/v1/whoami", 200, 200),
+        ("/admin/v1/audit", 403, 200),
+        ("/admin/v1/roles", 403, 403),
+        ("/admin/v1/keys", 403, 403),
+        ("/admin/v1/subjects", 403, 403),
+    ] {
+        let statuses = (user.get(path).await.status, viewer.get(path).await.status);
+        assert_eq!(statuses, (for_user, for_viewer), "{path}");
+    }
+    let ask = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(viewer.post("/v1/chat/completions", ask).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_once_and_a_revoked_key_is_dead() {
+    let admin = Client::admin();
+    let made = admin.post("/admin/v1/keys", json!({"subject": "alice", "role": "user", "note": "ci"})).await;
+    let secret = made.body["secret"].as_str().unwrap();
+    let id = made.body["key"]["id"].as_str().unwrap();
+    let user = admin.with_key(secret);
+    assert_eq!(user.get("/admin/v1/whoami").await.body["subject"], "alice");
+    let list = admin.get("/admin/v1/keys").await.body;
+    assert!(!list.to_string().contains(secret), "{list}");
+    let path = format!("/admin/v1/keys/{id}");
+    let revoked = admin.call(Method::DELETE, &path, None, Value::Null).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    assert_eq!(user.get("/admin/v1/whoami").await.status, 401);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let admin = Client::admin();
+    for id in ["a", "b", "c"] {
+        assert_eq!(admin.post("/admin/v1/subjects", json!({"id": id, "role": "user"})).await.status, 200);
+    }
+    let first = admin.get("/admin/v1/subjects?limit=2").await.body;
+    assert_eq!((first["data"][1]["id"].as_str(), &first["has_more"]), (Some("admin"), &json!(true)));
+    let second = admin.get("/admin/v1/subjects?limit=2&after=admin").await.body;
+    assert_eq!((second["data"][0]["id"].as_str(), &second["has_more"]), (Some("b"), &json!(false)));
+    assert_eq!(admin.get("/admin/v1/subjects?limit=0").await.status, 400);
+    assert_eq!(admin.get("/admin/v1/keys?limit=x").await.status, 400);
+}
+
+#[tokio::test]
+async fn explain_tells_the_rule() {
+    let admin = Client::admin();
+    admin.user_key("alice", "viewer").await;
+    let asked = json!({"subject": "alice", "permission": "chat"});
+    let answer = admin.post("/admin/v1/explain", asked).await.body;
+    assert_eq!(answer["allowed"], json!(false));
+    assert!(answer["rule"].as_str().unwrap().contains("chat"), "{answer}");
+}

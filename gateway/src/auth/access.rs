@@ -1,0 +1,158 @@
+//! From a credential to a principal, with its policy of this moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use openapi::admin::keys::Key;
+use openapi::admin::policy::Policy;
+use parking_lot::Mutex;
+
+use super::secret::{self, PREFIX};
+use super::store::{AuthStore, KeyHash, StoreError};
+use super::{AuthError, Principal};
+use crate::clock::Clock;
+
+/// Principals that are remembered between requests; one more forgets them all.
+const MOST_REMEMBERED: usize = 10_000;
+/// How exactly the last use of a key is known, seconds.
+const TOUCH_EVERY: u64 = 60;
+
+/// Who holds which credential, and what they may do.
+pub struct Access {
+    store: Arc<dyn AuthStore>,
+    clock: Clock,
+    remembered: Mutex<HashMap<KeyHash, Remembered>>,
+    used: Mutex<HashMap<String, u64>>,
+}
+
+/// A principal, as long as nothing was changed and its credential has not ended.
+#[derive(Clone)]
+struct Remembered {
+    version: u64,
+    until: Option<u64>,
+    key: Option<Arc<str>>,
+    principal: Principal,
+}
+
+impl Access {
+    /// Access by what a store holds.
+    pub fn new(store: Arc<dyn AuthStore>, clock: Clock) -> Self {
+        Self { store, clock, remembered: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn AuthStore> {
+        &self.store
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.clock.now_ms() / 1000
+    }
+
+    /// The caller by its credential.
+    ///
+    /// # Errors
+    /// The credential is unknown, expired or revoked, or its subject is disabled.
+    pub async fn identify(&self, credential: &[u8]) -> Result<Principal, AuthError> {
+        let hash = secret::hash(credential);
+        let now = self.now();
+        // Read before the records: a change in between makes what is remembered old, never the other way round.
+        let version = self.store.version();
+        let known = self.remembered.lock().get(&hash).filter(|known| known.holds(version, now)).cloned();
+        let known = match known {
+            Some(known) => known,
+            None => self.look_up(credential, &hash, version, now).await?,
+        };
+        if let Some(key) = &known.key {
+            self.note_use(key, now);
+        }
+        Ok(known.principal)
+    }
+
+    async fn look_up(
+        &self,
+        credential: &[u8],
+        hash: &KeyHash,
+        version: u64,
+        now: u64,
+    ) -> Result<Remembered, AuthError> {
+        if !credential.starts_with(PREFIX.as_bytes()) {
+            return Err(AuthError::Unknown);
+        }
+        let key = self.store.key_by_hash(hash).await?.ok_or(AuthError::Unknown)?;
+        check(&key, now)?;
+        let principal = self.principal(&key.subject, None).await?;
+        let known = Remembered { version, until: key.expires_at, key: Some(Arc::from(key.id)), principal };
+        let mut remembered = self.remembered.lock();
+        if remembered.len() >= MOST_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(*hash, known.clone());
+        Ok(known)
+    }
+
+    /// A subject with its role and policy of this moment. A subject's record wins over the role that its credential
+    /// claims; without either it may do nothing.
+    pub async fn principal(&self, subject: &str, claimed: Option<&str>) -> Result<Principal, AuthError> {
+        let record = self.store.subject(subject).await?;
+        if record.as_ref().is_some_and(|record| record.disabled) {
+            return Err(AuthError::Disabled);
+        }
+        let assigned = record.as_ref().and_then(|record| record.role.clone());
+        let role = assigned.or_else(|| claimed.map(str::to_owned)).unwrap_or_default();
+        let policy = match self.store.role(&role).await? {
+            Some(found) => {
+                record.map_or(found.policy.clone(), |record| record.overrides.applied_to(&found.policy))
+            }
+            None => Policy::default(),
+        };
+        Ok(Principal { subject: Arc::from(subject), role: Arc::from(role), policy: Arc::new(policy) })
+    }
+
+    fn note_use(&self, key: &Arc<str>, now: u64) {
+        let mut used = self.used.lock();
+        if !used.contains_key(&**key) && used.len() < MOST_REMEMBERED {
+            used.insert(key.to_string(), now);
+        }
+    }
+
+    /// Writes down which keys were used since the last time; the caller does this every minute or so.
+    pub async fn flush_uses(&self) -> Result<(), StoreError> {
+        let used: Vec<(String, u64)> = self.used.lock().drain().collect();
+        if used.is_empty() { Ok(()) } else { self.store.touch(used).await }
+    }
+
+    /// Flushes uses until it is dropped.
+    pub async fn keep_flushing(self: Arc<Self>) {
+        let mut minute = tokio::time::interval(std::time::Duration::from_secs(TOUCH_EVERY));
+        loop {
+            minute.tick().await;
+            if let Err(error) = self.flush_uses().await {
+                tracing::warn!(%error, "the last use of keys could not be written");
+            }
+        }
+    }
+}
+
+impl Remembered {
+    fn holds(&self, version: u64, now: u64) -> bool {
+        self.version == version && self.until.is_none_or(|until| now < until)
+    }
+}
+
+fn check(key: &Key, now: u64) -> Result<(), AuthError> {
+    if key.revoked_at.is_some() {
+        return Err(AuthError::Revoked);
+    }
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(AuthError::Expired);
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a caller is not known, or a change of access is refused.
+
+use super::store::StoreError;
+use crate::error::{ApiError, ErrorKind};
+
+/// Why a credential is not taken. The client learns no more than that it is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// None was sent.
+    #[error("no API key was sent; send it as: Authorization: Bearer YOUR_KEY")]
+    Missing,
+    /// Nobody has it.
+    #[error("the API key is not valid")]
+    Unknown,
+    /// Its time is over.
+    #[error("the API key is not valid")]
+    Expired,
+    /// It was revoked.
+    #[error("the API key is not valid")]
+    Revoked,
+    /// Its subject may not call at present.
+    #[error("the API key is not valid")]
+    Disabled,
+    /// It could not be looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthError {
+    /// A bounded label for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Disabled => "disabled",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Store(error) => error.into(),
+            refused => Self::new(ErrorKind::Authentication, refused.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let conflict = |code| Self::new(ErrorKind::Conflict, error.to_string()).with_code(code);
+        match &error {
+            StoreError::Conflict => Self::new(ErrorKind::PreconditionFailed, error.to_string()),
+            StoreError::Missing => Self::new(ErrorKind::NotFound, error.to_string()),
+            StoreError::InUse(_) => conflict("in_use"),
+            StoreError::LastAdmin => conflict("last_admin"),
+            StoreError::Failed(_) => {
+                Self::new(ErrorKind::Overloaded, "access cannot be looked up at present; try again")
+                    .with_code("access_unavailable")
+                    .with_cause(error)
+            }
+        }
+    }
+}
