@@ -7,6 +7,8 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::{StreamExt, stream};
 use gateway::accounting::{Books, Ledger, Record};
+use gateway::auth::Principal;
+use gateway::auth::live::Live;
 use gateway::engine::{Candidate, Delta, DeltaPart, Event, FinishReason, Generation, TokenLogprob, Usage};
 use gateway::stream::chat::ChatWire;
 use gateway::stream::{Frames, Head, StreamShape, Watched};
@@ -50,7 +52,10 @@ async fn drain(events: Vec<Event>, logprobs: bool, one_by_one: bool) -> usize {
         service_tier: None,
     };
     let settlement = Books::new(Arc::new(NoLedger)).open("req_1", "bench");
-    let watched = Watched::new(Generation { events }, settlement, CancellationToken::new());
+    let caller =
+        Principal { subject: "bench".into(), role: "user".into(), key: None, policy: Arc::default() };
+    let live = Live::default().begin(&caller);
+    let watched = Watched::new(Generation { events }, settlement, CancellationToken::new(), live);
     let shape = StreamShape { choices: 1, logprobs, include_usage: true };
     let mut frames = Frames::new(watched, ChatWire::new(&head, shape), Duration::from_secs(15));
     let mut length = 0;

@@ -9,7 +9,7 @@ use poem_openapi::OpenApi;
 
 use crate::accounting::Books;
 use crate::api::payload::SerdeJson;
-use crate::api::{Tag, generation, start_for};
+use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
 use crate::engine::{ChatPrompt, GenerationRequest, Prompt, Sampling};
@@ -45,8 +45,7 @@ impl PredictApi {
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(self.app.catalog.resolve_or_default(model.as_deref()))?;
         let engine = generation::route(&self.app, &caller, &named.card().id, &mut settlement)?;
-        let events =
-            generation::begin(&self.app, &*engine, vec![request], start_for(&caller), settlement).await?;
+        let events = generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
         let head = generation::head("predict", &*engine, None);
         let shape = StreamShape { choices: 1, ..StreamShape::default() };
         let answer = fold(head, shape, events).await?;

@@ -7,6 +7,7 @@ use openapi::admin::keys::Key;
 use openapi::admin::policy::Policy;
 use parking_lot::Mutex;
 
+use super::live::Live;
 use super::secret::{self, PREFIX};
 use super::store::{AuthStore, KeyHash, StoreError};
 use super::{AuthError, Principal};
@@ -21,6 +22,7 @@ const TOUCH_EVERY: u64 = 60;
 pub struct Access {
     store: Arc<dyn AuthStore>,
     clock: Clock,
+    live: Live,
     remembered: Mutex<HashMap<KeyHash, Remembered>>,
     used: Mutex<HashMap<String, u64>>,
 }
@@ -30,19 +32,23 @@ pub struct Access {
 struct Remembered {
     version: u64,
     until: Option<u64>,
-    key: Option<Arc<str>>,
     principal: Principal,
 }
 
 impl Access {
     /// Access by what a store holds.
     pub fn new(store: Arc<dyn AuthStore>, clock: Clock) -> Self {
-        Self { store, clock, remembered: Mutex::default(), used: Mutex::default() }
+        Self { store, clock, live: Live::default(), remembered: Mutex::default(), used: Mutex::default() }
     }
 
     /// The store.
     pub fn store(&self) -> &Arc<dyn AuthStore> {
         &self.store
+    }
+
+    /// What runs at this moment.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// Seconds since the Unix epoch.
@@ -64,7 +70,7 @@ impl Access {
             Some(known) => known,
             None => self.look_up(credential, &hash, version, now).await?,
         };
-        if let Some(key) = &known.key {
+        if let Some(key) = &known.principal.key {
             self.note_use(key, now);
         }
         Ok(known.principal)
@@ -83,7 +89,8 @@ impl Access {
         let key = self.store.key_by_hash(hash).await?.ok_or(AuthError::Unknown)?;
         check(&key, now)?;
         let principal = self.principal(&key.subject, None).await?;
-        let known = Remembered { version, until: key.expires_at, key: Some(Arc::from(key.id)), principal };
+        let principal = Principal { key: Some(Arc::from(key.id)), ..principal };
+        let known = Remembered { version, until: key.expires_at, principal };
         let mut remembered = self.remembered.lock();
         if remembered.len() >= MOST_REMEMBERED {
             remembered.clear();
@@ -107,7 +114,12 @@ impl Access {
             }
             None => Policy::default(),
         };
-        Ok(Principal { subject: Arc::from(subject), role: Arc::from(role), policy: Arc::new(policy) })
+        Ok(Principal {
+            subject: Arc::from(subject),
+            role: Arc::from(role),
+            key: None,
+            policy: Arc::new(policy),
+        })
     }
 
     fn note_use(&self, key: &Arc<str>, now: u64) {

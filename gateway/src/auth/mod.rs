@@ -4,6 +4,7 @@ pub mod access;
 pub mod admin;
 mod error;
 mod first_key;
+pub mod live;
 pub mod permission;
 pub mod policy;
 pub mod secret;
@@ -35,6 +36,8 @@ pub struct Principal {
     pub subject: Arc<str>,
     /// The role that its policy comes from; empty where it has none.
     pub role: Arc<str>,
+    /// The key that it called with.
+    pub key: Option<Arc<str>>,
     /// What it may do, and how much.
     pub policy: Arc<Policy>,
 }

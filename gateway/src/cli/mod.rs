@@ -5,7 +5,10 @@
 mod address;
 mod config;
 mod engines;
+mod folder;
+mod key;
 mod model;
+mod office;
 mod options;
 mod serve;
 
@@ -36,6 +39,9 @@ enum Command {
     /// List or fetch models.
     #[command(subcommand)]
     Model(model::Command),
+    /// Make, list or revoke keys.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -46,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Config(command) => config::run(&command),
         Command::Model(command) => model::run(&command),
+        Command::Key(command) => key::run(&command),
         Command::Openapi => show(&gateway::routes::document()),
     };
     match outcome {

@@ -1,13 +1,12 @@
 //! `gateway model list|pull`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
-use gateway::config::{Config, Environment, Flags};
+use gateway::config::Environment;
 use gateway::model_store::{HubAccess, ModelStore, PullRequest, StoredModel};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::Failure;
+use super::folder::Folder;
 
 /// What to do with the models of the data folder.
 #[derive(Subcommand)]
@@ -16,17 +15,6 @@ pub(super) enum Command {
     List(Folder),
     /// Fetch a model into the data folder. A pull that was cut goes on where it stopped.
     Pull(Pull),
-}
-
-/// Where the models are.
-#[derive(Args)]
-pub(super) struct Folder {
-    /// Configuration file (TOML) [env: `GATEWAY_CONFIG`]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder of models, keys and state [env: `GATEWAY_DATA_DIR`]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
 }
 
 /// What to fetch.
@@ -47,17 +35,13 @@ pub(super) struct Pull {
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List(folder) => list(&folder.open(&Environment::of_process())?),
+        Command::List(folder) => list(&store(folder, &Environment::of_process())?),
         Command::Pull(request) => pull(request),
     }
 }
 
-impl Folder {
-    fn open(&self, environment: &Environment) -> Result<ModelStore, Failure> {
-        let flags: Flags = self.data_dir.iter().map(|folder| ("data-dir", folder.clone())).collect();
-        let loaded = Config::load(self.config.as_deref(), environment, &flags)?;
-        Ok(ModelStore::new(&loaded.config.data_dir))
-    }
+fn store(folder: &Folder, environment: &Environment) -> Result<ModelStore, Failure> {
+    Ok(ModelStore::new(&folder.path(environment)?))
 }
 
 fn list(store: &ModelStore) -> Result<(), Failure> {
@@ -79,7 +63,7 @@ fn print_model(model: &StoredModel) {
 
 fn pull(request: &Pull) -> Result<(), Failure> {
     let environment = Environment::of_process();
-    let store = request.folder.open(&environment)?;
+    let store = store(&request.folder, &environment)?;
     let known = |name: &str| environment.get(name).map(str::to_owned);
     let request = PullRequest {
         source: request.source.parse().map_err(Failure::new)?,

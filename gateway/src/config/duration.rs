@@ -9,8 +9,8 @@ use serde::ser::Serializer;
 /// The words of the units, longest span first, with their milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Reads a duration.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+/// Reads a duration: `250ms`, `30s`, `5m`, `1h`, or a bare number of seconds.
+pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;

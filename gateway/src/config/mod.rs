@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use duration::parse as parse_duration;
 pub use listen::{InvalidAddress, ListenAddress};
 pub use log::{LogConfig, LogFormat};
 pub use model::{FlashAttention, KvLayout, KvType, ModelConfig, ShareScope};

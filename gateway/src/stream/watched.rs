@@ -9,6 +9,7 @@ use futures_util::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::accounting::Settlement;
+use crate::auth::live::LiveStream;
 use crate::engine::{EngineError, Event, Generation};
 use crate::error::{ApiError, ErrorKind};
 
@@ -25,13 +26,21 @@ struct Running {
     generation: Generation,
     settlement: Settlement,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
+    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _live: LiveStream,
 }
 
 impl Watched {
-    /// Watches a generation until its end, or until `killed` is cancelled.
-    pub fn new(generation: Generation, settlement: Settlement, killed: CancellationToken) -> Self {
+    /// Watches a generation until its end, until `killed` is cancelled, or until its caller is revoked.
+    pub fn new(
+        generation: Generation,
+        settlement: Settlement,
+        killed: CancellationToken,
+        live: LiveStream,
+    ) -> Self {
         let killed = Box::pin(killed.cancelled_owned());
-        Self { running: Some(Running { generation, settlement, killed }) }
+        let revoked = Box::pin(live.revoked());
+        Self { running: Some(Running { generation, settlement, killed, revoked, _live: live }) }
     }
 }
 
@@ -44,13 +53,23 @@ impl Running {
                 Poll::Ready(Err(EngineError::Failed("the stream ended without its usage".to_owned()).into()))
             }
             // Asked only when there is nothing to do: every running stream comes here between two tokens.
-            Poll::Pending => self.killed.as_mut().poll(context).map(|()| {
-                let text = "the server is shutting down; send the request again";
-                Err(ApiError::new(ErrorKind::Overloaded, text)
-                    .with_code("shutting_down")
-                    .with_retry_after(RETRY_AFTER_SHUTDOWN))
-            }),
+            Poll::Pending => self.poll_ends(context).map(Err),
         }
+    }
+
+    fn poll_ends(&mut self, context: &mut Context<'_>) -> Poll<ApiError> {
+        if self.revoked.as_mut().poll(context).is_ready() {
+            let text = "the credential of this stream was revoked";
+            return Poll::Ready(
+                ApiError::new(ErrorKind::Authentication, text).with_code("credential_revoked"),
+            );
+        }
+        self.killed.as_mut().poll(context).map(|()| {
+            let text = "the server is shutting down; send the request again";
+            ApiError::new(ErrorKind::Overloaded, text)
+                .with_code("shutting_down")
+                .with_retry_after(RETRY_AFTER_SHUTDOWN)
+        })
     }
 }
 

@@ -168,3 +168,17 @@ async fn explain_tells_the_rule() {
     assert_eq!(answer["allowed"], json!(false));
     assert!(answer["rule"].as_str().unwrap().contains("chat"), "{answer}");
 }
+
+#[tokio::test]
+async fn caps_bound_the_prompt_and_the_answer() {
+    let admin = Client::admin();
+    let policy = json!({"permissions": ["chat"], "output_cap": 8, "context_cap": 3});
+    assert_eq!(admin.post("/admin/v1/roles", json!({"name": "capped", "policy": policy})).await.status, 200);
+    let user = admin.user_key("alice", "capped").await;
+    let ask = |text: &str, max_tokens: Option<u32>| json!({"model": "m", "max_tokens": max_tokens, "messages": [{"role": "user", "content": text}]});
+    assert_eq!(user.post("/v1/chat/completions", ask("hi", None)).await.status, 200);
+    let long = user.post("/v1/chat/completions", ask("hi", Some(9))).await;
+    assert_eq!((long.status, &long.body["error"]["code"]), (400, &json!("output_cap_exceeded")));
+    let prompt = user.post("/v1/chat/completions", ask("one two three four five six", None)).await;
+    assert_eq!((prompt.status, &prompt.body["error"]["code"]), (400, &json!("context_length_exceeded")));
+}

@@ -16,7 +16,7 @@ pub use request::{ChatPlan, parse};
 
 use crate::accounting::{Books, LogLedger};
 use crate::api::payload::{Events, JsonOrEvents, SerdeJson};
-use crate::api::{Tag, generation, start_for};
+use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
 use crate::error::ApiError;
@@ -59,9 +59,8 @@ impl ChatApi {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let plan = settlement.note(ChatPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
-        let start = start_for(&caller);
         let ChatPlan { request, stream, shape, service_tier, .. } = plan;
-        let events = generation::begin(&self.app, &*engine, vec![request], start, settlement).await?;
+        let events = generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
         let head = generation::head("chatcmpl", &*engine, service_tier);
         if stream {
             return Ok(JsonOrEvents::Events(self.stream(events, ChatWire::new(&head, shape))));

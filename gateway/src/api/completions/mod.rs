@@ -11,7 +11,7 @@ use crate::accounting::{Books, LogLedger};
 use crate::api::generation::fields::{integer, invalid, missing, unsupported, unsupported_value};
 use crate::api::generation::sampling::{self, MAX_CHOICES, SamplingFields};
 use crate::api::payload::{self, Events, JsonOrEvents, SerdeJson};
-use crate::api::{Tag, generation, start_for};
+use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
 use crate::engine::{Engine, GenerationRequest, Prompt};
@@ -58,8 +58,7 @@ impl CompletionsApi {
         let plan = settlement.note(CompletionPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let echoes = settlement.note(plan.echoes(&*engine).await)?;
-        let start = start_for(&caller);
-        let events = generation::begin(&self.app, &*engine, plan.requests, start, settlement).await?;
+        let events = generation::begin(&self.app, &caller, &*engine, plan.requests, settlement).await?;
         let head = generation::head("cmpl", &*engine, None);
         if plan.stream {
             let wire = CompletionWire::new(&head, plan.shape, echoes);

@@ -1,5 +1,6 @@
 //! From a checked request to a running generation: the steps that chat and text completions share.
 
+mod caps;
 pub(crate) mod fields;
 pub(crate) mod sampling;
 
@@ -11,9 +12,10 @@ use rand::RngExt as _;
 use sha2::{Digest, Sha256};
 
 use crate::accounting::Settlement;
+use crate::api::start_for;
 use crate::app::App;
 use crate::auth::Principal;
-use crate::engine::{Engine, GenerationRequest, Start};
+use crate::engine::{Engine, GenerationRequest};
 use crate::error::request_id::RequestId;
 use crate::error::{ApiError, ErrorKind};
 use crate::stream::{Head, Watched, merge};
@@ -49,15 +51,19 @@ pub(crate) fn route(
 /// Prepares every prompt, then queues them all: a request whose last prompt is too long starts nothing.
 pub(crate) async fn begin(
     app: &App,
+    caller: &Principal,
     engine: &dyn Engine,
     requests: Vec<GenerationRequest>,
-    start: Start,
     mut settlement: Settlement,
 ) -> Result<Watched, ApiError> {
+    let live = app.access.live().begin(caller);
+    let start = start_for(caller);
     let choices = requests.first().map_or(1, |request| request.choices);
     let mut prepared = Vec::with_capacity(requests.len());
     for request in requests {
+        let request = settlement.note(caps::bound_output(caller, request))?;
         let ready = settlement.note(engine.prepare(request).await.map_err(ApiError::from))?;
+        settlement.note(caps::check_context(caller, ready.prompt_tokens()))?;
         settlement.prompt(ready.prompt_tokens());
         prepared.push(ready);
     }
@@ -66,7 +72,7 @@ pub(crate) async fn begin(
         // Dropped on an error, the generations before it are cancelled.
         generations.push(settlement.note(ready.start(start.clone()).await.map_err(ApiError::from))?);
     }
-    Ok(Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token()))
+    Ok(Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token(), live))
 }
 
 /// What every chunk of the answer begins with.

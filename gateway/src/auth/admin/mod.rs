@@ -114,7 +114,9 @@ impl<'a> Admin<'a> {
         let old = self.access.store().subject(id).await?.ok_or_else(|| missing("subject", id))?;
         self.may_grant(&self.held_by(&old).await?)?;
         let change = Change::DeleteSubject(id.to_owned(), pinned(expected, old.version));
-        self.apply(change, "subject.delete").await.map(drop)
+        self.apply(change, "subject.delete").await?;
+        self.access.live().end_subject(id);
+        Ok(())
     }
 
     /// Makes a key, and with a role its subject where there is none.
@@ -148,6 +150,7 @@ impl<'a> Admin<'a> {
         }
         let key = Key { revoked_at: Some(self.access.now()), ..key };
         self.apply(Change::PutKey(key.clone()), "key.revoke").await?;
+        self.access.live().end_key(id);
         Ok(key)
     }
 
@@ -236,6 +239,9 @@ impl<'a> Admin<'a> {
         action: &'static str,
     ) -> Outcome<Subject> {
         let version = self.apply(Change::PutSubject(subject.clone(), expected), action).await?;
+        if subject.disabled {
+            self.access.live().end_subject(&subject.id);
+        }
         Ok(Subject { version, ..subject })
     }
 

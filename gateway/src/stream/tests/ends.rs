@@ -65,6 +65,18 @@ async fn the_drain_deadline_ends_a_stream_with_an_error_event() {
 }
 
 #[tokio::test]
+async fn a_revoked_caller_s_stream_ends_with_an_error_event() {
+    let gate = Gate::closed();
+    let (mut frames, rest) = Stage::set(Script::text(["a"]).gate(&gate), one()).await.chat();
+    frame(&mut frames).await;
+    rest.live.end_subject("t");
+    let last = frame(&mut frames).await;
+    assert!(last.contains(r#""code":"credential_revoked""#), "{last}");
+    assert!(frames.next().await.is_none());
+    assert_eq!((rest.engine.running(), only_outcome(&rest)), (0, "failed"));
+}
+
+#[tokio::test]
 async fn a_folded_answer_that_fails_or_is_left_is_settled_too() {
     let stage = Stage::set(Script::text(["a"]).fail(EngineError::SlowReader), one()).await;
     assert!(fold(head(), stage.shape, stage.events).await.is_err());

@@ -17,6 +17,8 @@ use super::chat::ChatWire;
 use super::completion::CompletionWire;
 use super::{Frames, Head, StreamShape, Watched, Wire, merge};
 use crate::accounting::tests::{Collected, books};
+use crate::auth::Principal;
+use crate::auth::live::Live;
 use crate::engine::scripted::{Script, ScriptedEngine};
 use crate::engine::{Engine, GenerationRequest, Prompt, Sampling, Start};
 
@@ -27,6 +29,7 @@ struct Stage {
     engine: ScriptedEngine,
     ledger: Arc<Collected>,
     killed: CancellationToken,
+    live: Arc<Live>,
     events: Watched,
     shape: StreamShape,
 }
@@ -49,8 +52,12 @@ impl Stage {
             generations.push(prepared.start(start).await.expect("starts"));
         }
         let generation = merge(generations, choices);
-        let events = Watched::new(generation, books.open("req_1", "create"), killed.clone());
-        Self { engine, ledger, killed, events, shape }
+        let live = Arc::new(Live::default());
+        let caller =
+            Principal { subject: "t".into(), role: "user".into(), key: None, policy: Arc::default() };
+        let listed = live.begin(&caller);
+        let events = Watched::new(generation, books.open("req_1", "create"), killed.clone(), listed);
+        Self { engine, ledger, killed, live, events, shape }
     }
 
     fn chat(self) -> (Frames<ChatWire>, Rest) {
@@ -65,7 +72,7 @@ impl Stage {
     }
 
     fn frames<W: Wire>(self, wire: W, keep_alive: Duration) -> (Frames<W>, Rest) {
-        let rest = Rest { engine: self.engine, ledger: self.ledger, killed: self.killed };
+        let rest = Rest { engine: self.engine, ledger: self.ledger, killed: self.killed, live: self.live };
         (Frames::new(self.events, wire, keep_alive), rest)
     }
 }
@@ -75,6 +82,7 @@ struct Rest {
     engine: ScriptedEngine,
     ledger: Arc<Collected>,
     killed: CancellationToken,
+    live: Arc<Live>,
 }
 
 impl Rest {

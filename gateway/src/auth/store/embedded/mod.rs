@@ -3,6 +3,7 @@
 mod change;
 mod tables;
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use openapi::admin::audit::AuditEntry;
 use openapi::admin::keys::Key;
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 
 use self::tables::{AUDIT, HASHES, KEYS, ROLES, SUBJECTS};
@@ -29,7 +31,12 @@ impl EmbeddedStore {
     /// # Errors
     /// Another process has it open, or it is not readable: never a fresh store in the place of a broken one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path).map_err(tables::failed)?;
+        let mut options = std::fs::OpenOptions::new();
+        // It holds no secret, but who may do what is nobody else's business.
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(tables::failed)?;
+        let backend = FileBackend::new(file).map_err(tables::failed)?;
+        let database = Database::builder().create_with_backend(backend).map_err(tables::failed)?;
         let version = tables::initialize(&database)?;
         Ok(Self { database: Arc::new(database), version: Arc::new(AtomicU64::new(version)) })
     }
