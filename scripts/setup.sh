@@ -49,6 +49,7 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
+    has redis-server || echo redis-server
   fi
 }
 

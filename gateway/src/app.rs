@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Access;
+use crate::limits::Limits;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
 
@@ -14,6 +15,8 @@ pub struct App {
     pub catalog: Catalog,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// Who may spend how much.
+    pub admission: Arc<Limits>,
     /// Whether the process is about to end.
     pub lifecycle: Lifecycle,
     /// Bounds of requests and answers.

@@ -1,7 +1,7 @@
 //! The way of a request, and the map of the crate:
 //!
 //! socket → [`server`] → [`api`]: [`auth`] who calls → [`routing`] which engine → [`engine`] prepare (exact count) →
-//! generate (queue, batch, event stream) → [`stream`] events to wire chunks → settled once at the end.
+//! [`limits`] all or none → generate (queue, batch, event stream) → [`stream`] events to wire chunks → settled once at the end.
 //!
 //! A module imports only from lower ranks: 0 `clock config error shutdown` · 1 `auth engine telemetry model_store` ·
 //! 2 `limits conversation routing` · 3 `accounting` · 4 `stream` · 5 `app` · 6 `api` · 7 `routes server` ·
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod limits;
 pub mod model_store;
 pub mod routes;
 pub mod routing;

@@ -7,7 +7,7 @@ use std::path::Path;
 use http::Method;
 use serde_json::{Value, json};
 use tests::http::Http;
-use tests::{Frame, Gateway, builder};
+use tests::{Frame, Gateway, builder, model};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -95,7 +95,8 @@ async fn a_changed_role_is_felt_by_the_next_request_and_survives_a_restart() {
 async fn two_gateways_do_not_share_an_embedded_store() {
     let gateway = Gateway::builder().parallel(1).context(512).start().await;
     let mut command = builder::command();
-    command.args(["serve", "--listen", "127.0.0.1:0"]).env("GATEWAY_DATA_DIR", gateway.data());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--model"]).arg(model::path());
+    command.env("GATEWAY_DATA_DIR", gateway.data());
     let output = command.output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

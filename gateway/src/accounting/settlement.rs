@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Ledger, Outcome, Record};
 use crate::engine::{Event, FinishReason, TokenCount, Usage};
 use crate::error::ApiError;
+use crate::limits::Admission;
 
 /// The model's name in the record of a request that named none that is served.
 const UNKNOWN_MODEL: &str = "other";
@@ -22,6 +23,8 @@ pub struct Settlement {
     finish: Option<FinishReason>,
     usage: Usage,
     first_token: Option<Duration>,
+    admission: Option<Admission>,
+    started: bool,
 }
 
 impl Settlement {
@@ -37,12 +40,24 @@ impl Settlement {
             finish: None,
             usage: Usage::default(),
             first_token: None,
+            admission: None,
+            started: false,
         }
     }
 
     /// The model that serves the request.
     pub fn routed(&mut self, model: &str) {
         self.model = model.into();
+    }
+
+    /// What the request took from its caller's limits; what it does not use is given back at its end.
+    pub fn admitted(&mut self, admission: Admission) {
+        self.admission = Some(admission);
+    }
+
+    /// The engine has the request: from here on it costs its prompt, however it ends.
+    pub fn started(&mut self) {
+        self.started = true;
     }
 
     /// One of the request's prompts was counted.
@@ -85,6 +100,10 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
+        if let Some(admission) = self.admission.as_ref().filter(|_| self.started) {
+            let used = u64::from(self.usage.prompt_tokens) + u64::from(self.usage.completion_tokens);
+            admission.use_tokens(used);
+        }
         let (outcome, reason) = self.end.unwrap_or((Outcome::Cancelled, None));
         self.ledger.settle(&Record {
             id: Arc::clone(&self.id),

@@ -13,11 +13,11 @@ use poem::Request;
 use poem_openapi::OpenApi;
 
 use crate::accounting::Books;
-use crate::api::payload::SerdeJson;
+use crate::api::payload::{Limited, SerdeJson};
 use crate::api::{Tag, generation, start_for};
 use crate::app::App;
-use crate::auth::{Authorized, permission};
-use crate::engine::{EmbeddingInput, EmbeddingRequest, Event, ModelCard, Usage};
+use crate::auth::{Authorized, Principal, permission};
+use crate::engine::{EmbeddingInput, EmbeddingRequest, Engine, Event, ModelCard, TokenizeRequest, Usage};
 use crate::error::ApiError;
 
 const ROUTE: &str = "create_embeddings";
@@ -42,14 +42,19 @@ impl EmbeddingsApi {
         caller: Authorized<permission::Embeddings>,
         http: &Request,
         request: SerdeJson<EmbeddingsRequest>,
-    ) -> Result<SerdeJson<EmbeddingsResponse>, ApiError> {
+    ) -> Result<Limited<SerdeJson<EmbeddingsResponse>>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let SerdeJson(request) = request;
         let engine = generation::route(&self.app, &caller, &request.model, &mut settlement)?;
         settlement.note(check_dimensions(request.dimensions, engine.card()))?;
         let inputs = settlement.note(inputs(request.input))?;
+        let tokens = settlement.note(count(&*engine, &caller, &inputs).await)?;
+        let admission = settlement.note(generation::admit(&self.app, &caller, tokens).await)?;
+        let headers = admission.standing().headers();
+        settlement.admitted(admission);
         let asked = EmbeddingRequest { inputs, start: start_for(&caller) };
         let embeddings = settlement.note(engine.embed(asked).await.map_err(ApiError::from))?;
+        settlement.started();
         let tokens = embeddings.prompt_tokens;
         settlement.observe(&Event::Done(Usage { prompt_tokens: tokens, ..Usage::default() }));
         let format = request.encoding_format.unwrap_or_default();
@@ -58,13 +63,33 @@ impl EmbeddingsApi {
             index,
             embedding: encode(vector, format),
         };
-        Ok(SerdeJson(EmbeddingsResponse {
+        let answer = EmbeddingsResponse {
             object: ListObject::List,
             data: (0..).zip(embeddings.vectors).map(entry).collect(),
             model: engine.card().id.clone(),
             usage: EmbeddingsUsage { prompt_tokens: tokens, total_tokens: tokens },
-        }))
+        };
+        Ok(Limited(SerdeJson(answer), headers))
     }
+}
+
+/// The inputs' tokens, counted before any work; only where the caller's tokens are limited.
+async fn count(engine: &dyn Engine, caller: &Principal, inputs: &[EmbeddingInput]) -> Result<u64, ApiError> {
+    let mut total = 0;
+    if caller.policy.tokens_per_minute.is_none() && caller.policy.tokens_per_day.is_none() {
+        return Ok(total);
+    }
+    for input in inputs {
+        total += match input {
+            EmbeddingInput::Tokens(tokens) => tokens.len() as u64,
+            EmbeddingInput::Text(text) => {
+                let request =
+                    TokenizeRequest::Text { text: text.clone(), add_special: true, parse_special: false };
+                engine.tokenize(request).await?.len() as u64
+            }
+        };
+    }
+    Ok(total)
 }
 
 /// Shortening a vector only makes sense for models trained for it.

@@ -13,9 +13,12 @@ use super::completions::CompletionsApi;
 use crate::accounting::tests::{Collected, books};
 use crate::app::{App, HttpLimits};
 use crate::auth::tests::access;
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::engine::scripted::{Script, ScriptedEngine};
 use crate::error::rescue::Rescue;
+use crate::limits::Limits;
+use crate::limits::store::MemoryStore;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
 
@@ -39,6 +42,7 @@ impl Surface {
         let app = Arc::new(App {
             catalog: Catalog::new(vec![Arc::clone(&engine) as Arc<dyn Engine>]),
             access: access(KEY),
+            admission: limits(),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { keep_alive: Duration::from_mins(10), ..HttpLimits::default() },
         });
@@ -80,6 +84,11 @@ impl Surface {
     pub(crate) fn outcomes(&self) -> Vec<(u16, &'static str)> {
         self.ledger.0.lock().iter().map(|record| (record.status, record.outcome.as_str())).collect()
     }
+}
+
+/// Limits that stand still in time.
+pub(crate) fn limits() -> Arc<Limits> {
+    Arc::new(Limits::new(Arc::new(MemoryStore::new(Clock::manual(1_000_000)))))
 }
 
 /// A response's body as JSON.

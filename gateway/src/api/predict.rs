@@ -8,7 +8,8 @@ use poem::Request;
 use poem_openapi::OpenApi;
 
 use crate::accounting::Books;
-use crate::api::payload::SerdeJson;
+use crate::api::generation::Begun;
+use crate::api::payload::{Limited, SerdeJson};
 use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
@@ -39,22 +40,21 @@ impl PredictApi {
         caller: Authorized<permission::Chat>,
         http: &Request,
         body: SerdeJson<PredictRequest>,
-    ) -> Result<SerdeJson<PredictResponse>, ApiError> {
+    ) -> Result<Limited<SerdeJson<PredictResponse>>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let SerdeJson(PredictRequest { prompt, model, max_tokens }) = body;
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(self.app.catalog.resolve_or_default(model.as_deref()))?;
         let engine = generation::route(&self.app, &caller, &named.card().id, &mut settlement)?;
-        let events = generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
+        let Begun { events, headers } =
+            generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
         let head = generation::head("predict", &*engine, None);
         let shape = StreamShape { choices: 1, ..StreamShape::default() };
         let answer = fold(head, shape, events).await?;
         let text = answer.choices.into_iter().next().and_then(|choice| choice.message.content);
-        Ok(SerdeJson(PredictResponse {
-            result: text.unwrap_or_default(),
-            model: answer.model,
-            usage: answer.usage,
-        }))
+        let answer =
+            PredictResponse { result: text.unwrap_or_default(), model: answer.model, usage: answer.usage };
+        Ok(Limited(SerdeJson(answer), headers))
     }
 }
 

@@ -8,8 +8,10 @@ use gateway::app::{App, HttpLimits};
 use gateway::auth::store::embedded::EmbeddedStore;
 use gateway::auth::{Access, ensure_admin};
 use gateway::clock::Clock;
-use gateway::config::{Config, ModelConfig};
+use gateway::config::{Config, LimitsConfig, ModelConfig, OutagePolicy};
 use gateway::engine::Engine;
+use gateway::limits::Limits;
+use gateway::limits::store::{Fallback, MemoryStore, Outage, RedisStore, Timing};
 use gateway::model_store::ModelStore;
 use gateway::routes::routes;
 use gateway::routing::Catalog;
@@ -17,6 +19,8 @@ use gateway::server::{self, Listener, Switch};
 use gateway::shutdown::{Lifecycle, Signals};
 use gateway::telemetry;
 use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::address::AddressFile;
 use super::options::Options;
@@ -89,7 +93,9 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
         })?;
     let address = listener.address();
     // With no engine yet, the routes answer that the gateway is alive and not ready.
-    let app = |engines| app(engines, Arc::clone(&access), &config, &lifecycle);
+    let mut background = Background::default();
+    let admission = Arc::new(open_limits(&config.limits, &mut background)?);
+    let app = |engines| app(engines, (Arc::clone(&access), Arc::clone(&admission)), &config, &lifecycle);
     let endpoint = Arc::new(Switch::new(routes(app(Vec::new()))));
     let accepting =
         server::serve(listener, Arc::clone(&endpoint) as _, config.server.clone(), lifecycle.clone());
@@ -102,6 +108,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
         tracing::info!(listening = %address, "ready");
     }
     lifecycle.finished(config.server.drain_timeout).await;
+    background.finish().await;
     tracing::info!("every stream has ended; good-bye");
     Ok(())
 }
@@ -126,13 +133,13 @@ async fn load(
 
 fn app(
     engines: Vec<Arc<dyn Engine>>,
-    access: Arc<Access>,
+    (access, admission): (Arc<Access>, Arc<Limits>),
     config: &Config,
     lifecycle: &Lifecycle,
 ) -> Arc<App> {
     let limits =
         HttpLimits { max_body_bytes: config.server.max_body_bytes, keep_alive: config.server.keep_alive };
-    Arc::new(App { catalog: Catalog::new(engines), access, lifecycle: lifecycle.clone(), limits })
+    Arc::new(App { catalog: Catalog::new(engines), access, admission, lifecycle: lifecycle.clone(), limits })
 }
 
 /// Opens who may do what; the first start makes an admin and shows its key.
@@ -145,6 +152,40 @@ async fn open_access(folder: &Path) -> Result<Arc<Access>, Failure> {
         announce(&key, folder);
     }
     Ok(Arc::new(access))
+}
+
+/// Opens where spending is counted.
+fn open_limits(config: &LimitsConfig, background: &mut Background) -> Result<Limits, Failure> {
+    let Some(url) = &config.redis else {
+        return Ok(Limits::new(Arc::new(MemoryStore::new(Clock::System))));
+    };
+    let (redis, worker) = RedisStore::new(url, Timing::default()).map_err(Failure::new)?;
+    background.tasks.spawn(worker.run(background.stopped.clone().cancelled_owned()));
+    let outage = match config.outage {
+        OutagePolicy::Open => Outage::Open,
+        OutagePolicy::Closed => Outage::Closed,
+        OutagePolicy::Share => Outage::Share,
+    };
+    let fleet = redis.fleet();
+    Ok(Limits::new(Arc::new(Fallback::new(Arc::new(redis), outage, fleet, Clock::System))))
+}
+
+/// What still has work when the last stream has ended: settling what it used.
+#[derive(Default)]
+struct Background {
+    tasks: JoinSet<()>,
+    stopped: CancellationToken,
+}
+
+impl Background {
+    /// Tells the tasks to end and waits for their last work.
+    async fn finish(mut self) {
+        self.stopped.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WORK, all).await.is_err() {
+            tracing::warn!("not everything that was used could be settled");
+        }
+    }
 }
 
 /// Writes the uses of keys down now and then, and a last time when draining begins.

@@ -4,6 +4,7 @@
 //! its type and default, its `validate` what types cannot say. Errors name the source and the key.
 
 mod duration;
+mod limits;
 mod listen;
 mod log;
 mod model;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use duration::parse as parse_duration;
+pub use limits::{LimitsConfig, OutagePolicy};
 pub use listen::{InvalidAddress, ListenAddress};
 pub use log::{LogConfig, LogFormat};
 pub use model::{FlashAttention, KvLayout, KvType, ModelConfig, ShareScope};
@@ -34,6 +36,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The socket, its limits and its time-outs.
     pub server: ServerConfig,
+    /// Where what subjects spend is counted.
+    pub limits: LimitsConfig,
     /// What is logged, and how it looks.
     pub log: LogConfig,
     /// How the default model of the data folder is run, where `models` is empty; it has no path.
@@ -48,6 +52,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("data"),
             server: ServerConfig::default(),
+            limits: LimitsConfig::default(),
             log: LogConfig::default(),
             model_defaults: ModelConfig::default(),
             models: Vec::new(),
@@ -153,6 +158,7 @@ impl Config {
             ConfigError::Value { source_of, key, message: invalid.message }
         };
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
+        self.limits.validate().map_err(|invalid| in_section("limits", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
         if self.models.is_empty() {
             let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };

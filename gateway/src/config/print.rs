@@ -13,8 +13,11 @@ pub(super) fn to_toml(loaded: &Loaded) -> String {
     let mut out = String::new();
     write_keys(&mut out, loaded, &config, "", "");
     // What models have in common shows in each of them; without any, it is how the default model runs.
-    let sections: &[&str] =
-        if loaded.config.models.is_empty() { &["server", "log", "model"] } else { &["server", "log"] };
+    let sections: &[&str] = if loaded.config.models.is_empty() {
+        &["server", "limits", "log", "model"]
+    } else {
+        &["server", "limits", "log"]
+    };
     for &section in sections {
         if let Some(Value::Table(table)) = config.get(section) {
             out.push_str("\n[");
@@ -42,9 +45,32 @@ fn write_keys(out: &mut String, loaded: &Loaded, table: &Table, section: &str, s
         }
         let key = if shown.is_empty() { leaf.to_owned() } else { format!("{shown}.{leaf}") };
         let line = match table.get(leaf) {
-            Some(value) => format!("{leaf} = {value}  # {}\n", loaded.source(&key)),
+            Some(value) => format!("{leaf} = {}  # {}\n", without_password(value), loaded.source(&key)),
             None => format!("# {leaf} is not set\n"),
         };
         out.push_str(&line);
+    }
+}
+
+/// A URL's user and password are not for a page that people paste into tickets.
+fn without_password(value: &Value) -> String {
+    let text = value.to_string();
+    match (text.find("://"), text.rfind('@')) {
+        (Some(start), Some(end)) if start < end => {
+            format!("{}://***{}", text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default())
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_urls_password_is_not_shown() {
+        let shown = |url: &str| without_password(&Value::String(url.to_owned()));
+        assert_eq!(shown("redis://me:secret@host:6379"), "\"redis://***@host:6379\"");
+        assert_eq!(shown("redis://host:6379"), "\"redis://host:6379\"");
     }
 }

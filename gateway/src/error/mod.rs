@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use openapi::error::{ErrorBody, ErrorEnvelope};
 use poem::error::ResponseError;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
@@ -119,13 +119,22 @@ pub struct ApiError {
     param: Option<Cow<'static, str>>,
     code: Option<&'static str>,
     retry_after: Option<Duration>,
+    headers: Option<Arc<[(HeaderName, HeaderValue)]>>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl ApiError {
     /// A failure of a kind; the message says what to do and holds no secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), param: None, code: None, retry_after: None, cause: None }
+        Self {
+            kind,
+            message: message.into(),
+            param: None,
+            code: None,
+            retry_after: None,
+            headers: None,
+            cause: None,
+        }
     }
 
     /// The request is wrong.
@@ -159,6 +168,13 @@ impl ApiError {
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Sets headers on the response.
+    #[must_use]
+    pub fn with_headers(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        self.headers = Some(headers.into_iter().collect());
         self
     }
 
@@ -216,6 +232,9 @@ impl ApiError {
             let milliseconds = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
             headers.insert(header::RETRY_AFTER, milliseconds.div_ceil(1000).max(1).into());
             headers.insert("retry-after-ms", milliseconds.max(1).into());
+        }
+        for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
+            headers.insert(name.clone(), value.clone());
         }
         response.set_data(self.clone());
         response

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use openapi::admin::access::{ExplainRequest, Explanation, WhoAmI};
+use openapi::admin::access::{ExplainRequest, Explanation, Left, WhoAmI};
 use openapi::admin::policy::Policy;
 use poem_openapi::OpenApi;
 
 use crate::api::Tag;
+use crate::api::generation::allowance;
 use crate::api::payload::SerdeJson;
 use crate::app::App;
 use crate::auth::admin::Admin;
 use crate::auth::{Authorized, permission};
 use crate::error::ApiError;
+use crate::limits::Balance;
 
 /// What a caller may do.
 pub struct AccessApi {
@@ -36,13 +38,28 @@ impl AccessApi {
 
     /// Explain whether a call would be allowed
     ///
-    /// And by which rule.
+    /// And by which rule, and what is left of each limit.
     #[oai(path = "/explain", method = "post", operation_id = "explain_access")]
     async fn explain(
         &self,
         caller: Authorized<permission::RolesRead>,
         body: SerdeJson<ExplainRequest>,
     ) -> Result<SerdeJson<Explanation>, ApiError> {
-        Ok(SerdeJson(Admin::new(&self.app.access, &caller).explain(&body.0).await?))
+        let mut explanation = Admin::new(&self.app.access, &caller).explain(&body.0).await?;
+        if let Some(policy) = &explanation.policy {
+            // Limits that cannot be read are left out: the rest of the answer holds.
+            let balance = self.app.admission.peek(&body.0.subject, &allowance(policy)).await;
+            explanation.left = balance.ok().map(left);
+        }
+        Ok(SerdeJson(explanation))
+    }
+}
+
+fn left(balance: Balance) -> Left {
+    Left {
+        requests: balance.requests.map(|window| window.remaining),
+        tokens: balance.tokens.map(|window| window.remaining),
+        tokens_today: balance.tokens_per_day.map(|window| window.remaining),
+        concurrency: balance.concurrency.map(|places| u64::from(places.limit.saturating_sub(places.running))),
     }
 }

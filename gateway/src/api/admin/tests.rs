@@ -7,6 +7,7 @@ use poem::http::Method;
 use poem::{Body, Request, Response};
 use serde_json::{Value, json};
 
+use crate::api::harness::limits;
 use crate::app::{App, HttpLimits};
 use crate::auth::tests::access;
 use crate::engine::scripted::{Script, ScriptedEngine};
@@ -24,7 +25,14 @@ struct Client {
 struct Answer {
     status: u16,
     etag: Option<String>,
+    headers: poem::http::HeaderMap,
     body: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
 }
 
 impl Client {
@@ -32,6 +40,7 @@ impl Client {
         let app = App {
             catalog: Catalog::new(vec![Arc::new(ScriptedEngine::new("m", Script::text(["Hello"])))]),
             access: access(KEY),
+            admission: limits(),
             lifecycle: Lifecycle::new(),
             limits: HttpLimits::default(),
         };
@@ -58,7 +67,7 @@ impl Client {
         let etag = response.header("etag").map(str::to_owned);
         let text = response.take_body().into_string().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        Answer { status: response.status().as_u16(), etag, body }
+        Answer { status: response.status().as_u16(), etag, headers: response.headers().clone(), body }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -181,4 +190,27 @@ async fn caps_bound_the_prompt_and_the_answer() {
     assert_eq!((long.status, &long.body["error"]["code"]), (400, &json!("output_cap_exceeded")));
     let prompt = user.post("/v1/chat/completions", ask("one two three four five six", None)).await;
     assert_eq!((prompt.status, &prompt.body["error"]["code"]), (400, &json!("context_length_exceeded")));
+}
+
+#[tokio::test]
+async fn limits_are_told_and_kept() {
+    let admin = Client::admin();
+    let policy = json!({"permissions": ["chat"], "requests_per_minute": 2, "tokens_per_minute": 10_000});
+    assert_eq!(admin.post("/admin/v1/roles", json!({"name": "slow", "policy": policy})).await.status, 200);
+    let user = admin.user_key("alice", "slow").await;
+    let ask = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    for left in ["1", "0"] {
+        let answer = user.post("/v1/chat/completions", ask.clone()).await;
+        assert_eq!(
+            (answer.status, answer.header("x-ratelimit-remaining-requests")),
+            (200, Some(left.to_owned()))
+        );
+    }
+    let refused = user.post("/v1/chat/completions", ask).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (429, &json!("requests")));
+    assert!(refused.header("retry-after").is_some() && refused.header("retry-after-ms").is_some());
+    let left = admin.post("/admin/v1/explain", json!({"subject": "alice", "permission": "chat"})).await.body;
+    assert_eq!(left["left"]["requests"], 0, "{left}");
+    let spent = 10_000 - left["left"]["tokens"].as_u64().unwrap();
+    assert!((1..100).contains(&spent), "what was reserved and not used is given back: {spent}");
 }

@@ -15,7 +15,8 @@ use poem_openapi::OpenApi;
 pub use request::{ChatPlan, parse};
 
 use crate::accounting::{Books, LogLedger};
-use crate::api::payload::{Events, JsonOrEvents, SerdeJson};
+use crate::api::generation::Begun;
+use crate::api::payload::{Events, JsonOrEvents, Limited, SerdeJson};
 use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
@@ -55,17 +56,20 @@ impl ChatApi {
         caller: Authorized<permission::Chat>,
         http: &Request,
         body: SerdeJson<ChatRequest>,
-    ) -> Result<JsonOrEvents<ChatCompletion, ChatChunk>, ApiError> {
+    ) -> Result<Limited<JsonOrEvents<ChatCompletion, ChatChunk>>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let plan = settlement.note(ChatPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let ChatPlan { request, stream, shape, service_tier, .. } = plan;
-        let events = generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
+        let Begun { events, headers } =
+            generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
         let head = generation::head("chatcmpl", &*engine, service_tier);
         if stream {
-            return Ok(JsonOrEvents::Events(self.stream(events, ChatWire::new(&head, shape))));
+            let events = self.stream(events, ChatWire::new(&head, shape));
+            return Ok(Limited(JsonOrEvents::Events(events), headers));
         }
-        Ok(JsonOrEvents::Json(SerdeJson(fold(head, shape, events).await?)))
+        let answer = fold(head, shape, events).await?;
+        Ok(Limited(JsonOrEvents::Json(SerdeJson(answer)), headers))
     }
 }
 

@@ -8,9 +8,10 @@ use poem::Request;
 use poem_openapi::OpenApi;
 
 use crate::accounting::{Books, LogLedger};
+use crate::api::generation::Begun;
 use crate::api::generation::fields::{integer, invalid, missing, unsupported, unsupported_value};
 use crate::api::generation::sampling::{self, MAX_CHOICES, SamplingFields};
-use crate::api::payload::{self, Events, JsonOrEvents, SerdeJson};
+use crate::api::payload::{self, Events, JsonOrEvents, Limited, SerdeJson};
 use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
@@ -53,22 +54,21 @@ impl CompletionsApi {
         caller: Authorized<permission::Chat>,
         http: &Request,
         body: SerdeJson<CompletionRequest>,
-    ) -> Result<JsonOrEvents<Completion, Completion>, ApiError> {
+    ) -> Result<Limited<JsonOrEvents<Completion, Completion>>, ApiError> {
         let mut settlement = self.books.open(generation::request_id(http), ROUTE);
         let plan = settlement.note(CompletionPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let echoes = settlement.note(plan.echoes(&*engine).await)?;
-        let events = generation::begin(&self.app, &caller, &*engine, plan.requests, settlement).await?;
+        let Begun { events, headers } =
+            generation::begin(&self.app, &caller, &*engine, plan.requests, settlement).await?;
         let head = generation::head("cmpl", &*engine, None);
         if plan.stream {
             let wire = CompletionWire::new(&head, plan.shape, echoes);
-            return Ok(JsonOrEvents::Events(Events::new(Frames::new(
-                events,
-                wire,
-                self.app.limits.keep_alive,
-            ))));
+            let frames = Frames::new(events, wire, self.app.limits.keep_alive);
+            return Ok(Limited(JsonOrEvents::Events(Events::new(frames)), headers));
         }
-        Ok(JsonOrEvents::Json(SerdeJson(fold(head, plan.shape, echoes, events).await?)))
+        let answer = fold(head, plan.shape, echoes, events).await?;
+        Ok(Limited(JsonOrEvents::Json(SerdeJson(answer)), headers))
     }
 }
 

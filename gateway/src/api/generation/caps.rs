@@ -4,17 +4,25 @@ use crate::auth::Principal;
 use crate::engine::{GenerationRequest, TokenCount};
 use crate::error::ApiError;
 
+/// Tokens that are reserved for an answer whose length was left open, where tokens are limited: the rest of a window
+/// would take the whole limit for every request.
+const RESERVED: u32 = 1024;
+
 /// Bounds the answer: what was asked for must be within the cap, what was left open ends at it.
 pub(super) fn bound_output(
     caller: &Principal,
     mut request: GenerationRequest,
 ) -> Result<GenerationRequest, ApiError> {
-    let Some(cap) = caller.policy.output_cap else { return Ok(request) };
-    if request.max_tokens.is_some_and(|asked| asked > cap) {
+    let policy = &caller.policy;
+    if let (Some(cap), Some(asked)) = (policy.output_cap, request.max_tokens)
+        && asked > cap
+    {
         let message = format!("this credential may ask for {cap} tokens an answer at most");
         return Err(ApiError::invalid(message).with_param("max_tokens").with_code("output_cap_exceeded"));
     }
-    request.max_tokens.get_or_insert(cap);
+    let limited = [policy.tokens_per_minute, policy.tokens_per_day].into_iter().flatten().min();
+    let reserved = limited.map(|limit| u32::try_from(limit / 2).unwrap_or(u32::MAX).clamp(1, RESERVED));
+    request.max_tokens = request.max_tokens.or([policy.output_cap, reserved].into_iter().flatten().min());
     Ok(request)
 }
 

@@ -1,8 +1,11 @@
 //! From a checked request to a running generation: the steps that chat and text completions share.
 
+mod admission;
 mod caps;
 pub(crate) mod fields;
 pub(crate) mod sampling;
+
+pub(crate) use admission::{admit, allowance};
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,9 +18,10 @@ use crate::accounting::Settlement;
 use crate::api::start_for;
 use crate::app::App;
 use crate::auth::Principal;
-use crate::engine::{Engine, GenerationRequest};
+use crate::engine::{Engine, GenerationRequest, Prepared, TokenCount};
 use crate::error::request_id::RequestId;
 use crate::error::{ApiError, ErrorKind};
+use crate::limits::Headers;
 use crate::stream::{Head, Watched, merge};
 
 /// Another replica, or this one restarted, may be there.
@@ -55,7 +59,7 @@ pub(crate) async fn begin(
     engine: &dyn Engine,
     requests: Vec<GenerationRequest>,
     mut settlement: Settlement,
-) -> Result<Watched, ApiError> {
+) -> Result<Begun, ApiError> {
     let live = app.access.live().begin(caller);
     let start = start_for(caller);
     let choices = requests.first().map_or(1, |request| request.choices);
@@ -67,12 +71,30 @@ pub(crate) async fn begin(
         settlement.prompt(ready.prompt_tokens());
         prepared.push(ready);
     }
+    let tokens: u64 = prepared.iter().map(|ready| most_tokens(&**ready)).sum();
+    let admission = settlement.note(admit(app, caller, tokens).await)?;
+    let headers = admission.standing().headers();
+    settlement.admitted(admission);
     let mut generations = Vec::with_capacity(prepared.len());
     for ready in prepared {
         // Dropped on an error, the generations before it are cancelled.
         generations.push(settlement.note(ready.start(start.clone()).await.map_err(ApiError::from))?);
     }
-    Ok(Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token(), live))
+    settlement.started();
+    let events = Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token(), live);
+    Ok(Begun { events, headers })
+}
+
+/// A generation that runs, and where its caller stands.
+pub(crate) struct Begun {
+    pub(crate) events: Watched,
+    pub(crate) headers: Headers,
+}
+
+/// The most tokens that a prepared request can use.
+fn most_tokens(ready: &dyn Prepared) -> u64 {
+    let (TokenCount::Exact(prompt) | TokenCount::Estimate(prompt)) = ready.prompt_tokens();
+    u64::from(prompt) + u64::from(ready.max_output_tokens())
 }
 
 /// What every chunk of the answer begins with.

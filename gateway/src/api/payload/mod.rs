@@ -1,6 +1,7 @@
 //! Bodies in and out: JSON parsed and written by serde, documented by its derived schema; JSON or server-sent events.
 
 mod bounded;
+mod limited;
 
 use std::io;
 use std::marker::PhantomData;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::bounded::{BodyTooLong, bound_body};
+pub use self::limited::Limited;
 use crate::error::rescue::shorten;
 use crate::error::{ApiError, ErrorKind};
 

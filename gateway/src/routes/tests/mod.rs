@@ -12,6 +12,7 @@ use poem::http::{Method, StatusCode};
 use poem::{Body, Request, Response};
 use serde_json::Value;
 
+use crate::api::harness::limits;
 use crate::app::{App, HttpLimits};
 use crate::auth::tests::access;
 use crate::engine::scripted::{Script, ScriptedEngine};
@@ -43,6 +44,7 @@ impl Surface {
         let app = App {
             catalog: Catalog::new(vec![engine.clone()]),
             access: access(KEY),
+            admission: limits(),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { max_body_bytes: BODY_LIMIT, ..HttpLimits::default() },
         };

@@ -1,0 +1,97 @@
+//! A Redis server for one test, gone with it.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::{Client, Cmd, FromRedisValue};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+/// A running server.
+pub(super) struct Server {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().unwrap();
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut server = Self { process: spawn(port, &folder), port, folder };
+            if server.answers().await {
+                return server;
+            }
+        }
+        panic!("redis-server does not start: somebody else always has the port");
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(super) fn query<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        let mut connection = Client::open(self.url()).unwrap().get_connection().unwrap();
+        command.query(&mut connection).unwrap()
+    }
+
+    /// It keeps its connections and says nothing.
+    pub(super) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(super) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// It is gone, with its data.
+    pub(super) fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// It is there again, at the same place.
+    pub(super) async fn restart(&mut self) {
+        self.process = spawn(self.port, &self.folder);
+        assert!(self.answers().await, "redis-server does not start again");
+    }
+
+    fn signal(&self, signal: &str) {
+        let done = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits until it does; not if it ends before.
+    async fn answers(&mut self) -> bool {
+        for _ in 0..500 {
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            let connection = Client::open(self.url()).unwrap().get_connection();
+            if connection.is_ok_and(|mut connection| redis::cmd("PING").exec(&mut connection).is_ok()) {
+                return true;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(port: u16, folder: &TempDir) -> Child {
+    Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+        .arg("--dir")
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the tests of limits need redis-server (apt-get install redis-server)")
+}
