@@ -9,6 +9,7 @@ pub(crate) mod generation;
 #[cfg(test)]
 pub(crate) mod harness;
 pub mod health;
+pub mod jwks;
 pub mod models;
 pub mod payload;
 pub mod predict;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::live::Live;
 use super::secret::{self, PREFIX};
 use super::store::{AuthStore, KeyHash, StoreError};
+use super::token::{Issuer, Tokens};
 use super::{AuthError, Principal};
 use crate::clock::Clock;
 
@@ -22,6 +23,7 @@ const TOUCH_EVERY: u64 = 60;
 pub struct Access {
     store: Arc<dyn AuthStore>,
     clock: Clock,
+    tokens: Option<Tokens>,
     live: Live,
     remembered: Mutex<HashMap<KeyHash, Remembered>>,
     used: Mutex<HashMap<String, u64>>,
@@ -32,18 +34,44 @@ pub struct Access {
 struct Remembered {
     version: u64,
     until: Option<u64>,
+    /// Not a token: its last use is written down.
+    is_key: bool,
     principal: Principal,
 }
 
 impl Access {
     /// Access by what a store holds.
     pub fn new(store: Arc<dyn AuthStore>, clock: Clock) -> Self {
-        Self { store, clock, live: Live::default(), remembered: Mutex::default(), used: Mutex::default() }
+        Self {
+            store,
+            clock,
+            tokens: None,
+            live: Live::default(),
+            remembered: Mutex::default(),
+            used: Mutex::default(),
+        }
     }
 
     /// The store.
     pub fn store(&self) -> &Arc<dyn AuthStore> {
         &self.store
+    }
+
+    /// Accepts tokens too.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// What makes and verifies tokens.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
+    /// Our public keys.
+    pub fn jwks(&self) -> serde_json::Value {
+        self.tokens.as_ref().map_or_else(|| serde_json::json!({"keys": []}), Tokens::jwks)
     }
 
     /// What runs at this moment.
@@ -70,7 +98,7 @@ impl Access {
             Some(known) => known,
             None => self.look_up(credential, &hash, version, now).await?,
         };
-        if let Some(key) = &known.principal.key {
+        if let Some(key) = known.principal.key.as_ref().filter(|_| known.is_key) {
             self.note_use(key, now);
         }
         Ok(known.principal)
@@ -83,20 +111,43 @@ impl Access {
         version: u64,
         now: u64,
     ) -> Result<Remembered, AuthError> {
-        if !credential.starts_with(PREFIX.as_bytes()) {
-            return Err(AuthError::Unknown);
-        }
-        let key = self.store.key_by_hash(hash).await?.ok_or(AuthError::Unknown)?;
-        check(&key, now)?;
-        let principal = self.principal(&key.subject, None).await?;
-        let principal = Principal { key: Some(Arc::from(key.id)), ..principal };
-        let known = Remembered { version, until: key.expires_at, principal };
+        let known = if credential.starts_with(PREFIX.as_bytes()) {
+            let key = self.store.key_by_hash(hash).await?.ok_or(AuthError::Unknown)?;
+            check(&key, now)?;
+            let principal = self.principal(&key.subject, None).await?;
+            let principal = Principal { key: Some(Arc::from(key.id)), ..principal };
+            Remembered { version, until: key.expires_at, is_key: true, principal }
+        } else {
+            let (principal, until) = self.by_token(credential).await?;
+            Remembered { version, until: Some(until), is_key: false, principal }
+        };
         let mut remembered = self.remembered.lock();
         if remembered.len() >= MOST_REMEMBERED {
             remembered.clear();
         }
         remembered.insert(*hash, known.clone());
         Ok(known)
+    }
+
+    /// The caller by a token, and when that ends.
+    async fn by_token(&self, credential: &[u8]) -> Result<(Principal, u64), AuthError> {
+        let (Some(tokens), Ok(token)) = (&self.tokens, std::str::from_utf8(credential)) else {
+            return Err(AuthError::Unknown);
+        };
+        let verified = tokens.verify(token).await.map_err(AuthError::Token)?;
+        if let Some(jti) = &verified.jti
+            && self.store.token_revoked(jti).await?
+        {
+            return Err(AuthError::Revoked);
+        }
+        // Issuers may have subjects of the same name: theirs carry the issuer's.
+        let subject = match &verified.issuer {
+            Issuer::Own => verified.subject.to_string(),
+            Issuer::External(name) => format!("{name}|{}", verified.subject),
+        };
+        let principal = self.principal(&subject, verified.role.as_deref()).await?;
+        let key = verified.jti.map(Arc::from);
+        Ok((Principal { key, ..principal }, verified.expires_at))
     }
 
     /// A subject with its role and policy of this moment. A subject's record wins over the role that its credential

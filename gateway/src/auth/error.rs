@@ -1,6 +1,7 @@
 //! Why a caller is not known, or a change of access is refused.
 
 use super::store::StoreError;
+use super::token::TokenError;
 use crate::error::{ApiError, ErrorKind};
 
 /// Why a credential is not taken. The client learns no more than that it is not.
@@ -21,6 +22,9 @@ pub enum AuthError {
     /// Its subject may not call at present.
     #[error("the API key is not valid")]
     Disabled,
+    /// It is a token that does not hold.
+    #[error("{0}")]
+    Token(TokenError),
     /// It could not be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -35,6 +39,7 @@ impl AuthError {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Disabled => "disabled",
+            Self::Token(error) => error.reason(),
             Self::Store(_) => "store",
         }
     }
@@ -44,6 +49,10 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Store(error) => error.into(),
+            AuthError::Token(TokenError::IssuerAway) => {
+                Self::new(ErrorKind::Overloaded, "the token's issuer does not answer; try again")
+                    .with_code("issuer_away")
+            }
             refused => Self::new(ErrorKind::Authentication, refused.to_string()),
         }
     }

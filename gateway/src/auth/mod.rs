@@ -4,11 +4,13 @@ pub mod access;
 pub mod admin;
 mod error;
 mod first_key;
+pub mod issuers;
 pub mod live;
 pub mod permission;
 pub mod policy;
 pub mod secret;
 pub mod store;
+pub mod token;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -36,7 +38,7 @@ pub struct Principal {
     pub subject: Arc<str>,
     /// The role that its policy comes from; empty where it has none.
     pub role: Arc<str>,
-    /// The key that it called with.
+    /// The key that it called with: its id, or a token's `jti`.
     pub key: Option<Arc<str>>,
     /// What it may do, and how much.
     pub policy: Arc<Policy>,
@@ -88,7 +90,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
     fn register(registry: &mut Registry) {
         let scheme = MetaSecurityScheme {
             ty: "http",
-            description: Some("A key: `Authorization: Bearer sk-…`."),
+            description: Some("A key or a token: `Authorization: Bearer sk-…` or `Bearer eyJ…`."),
             name: None,
             key_in: None,
             scheme: Some("bearer"),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::app::{App, HttpLimits};
+use gateway::auth::store::AuthStore;
 use gateway::auth::store::embedded::EmbeddedStore;
-use gateway::auth::{Access, ensure_admin};
+use gateway::auth::{Access, ensure_admin, issuers};
 use gateway::clock::Clock;
-use gateway::config::{Config, LimitsConfig, ModelConfig, OutagePolicy};
+use gateway::config::{AccessConfig, Config, LimitsConfig, ModelConfig, OutagePolicy};
 use gateway::engine::Engine;
 use gateway::limits::Limits;
 use gateway::limits::store::{Fallback, MemoryStore, Outage, RedisStore, Timing};
@@ -85,7 +86,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     let folder = config.data_dir.as_path();
     let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let access = open_access(folder).await?;
+    let access = open_access(folder, &config.access).await?;
     drop(lifecycle.spawn(until_draining(lifecycle.clone(), Arc::clone(&access))));
     let listener =
         Listener::bind(&config.server.listen, config.server.write_timeout).await.map_err(|error| {
@@ -143,11 +144,13 @@ fn app(
 }
 
 /// Opens who may do what; the first start makes an admin and shows its key.
-async fn open_access(folder: &Path) -> Result<Arc<Access>, Failure> {
+async fn open_access(folder: &Path, config: &AccessConfig) -> Result<Arc<Access>, Failure> {
     let path = folder.join("access.redb");
     let store =
         EmbeddedStore::open(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-    let access = Access::new(Arc::new(store), Clock::System);
+    let store: Arc<dyn AuthStore> = Arc::new(store);
+    let tokens = issuers::open(folder, &config.token_issuer, config.issuers.as_deref(), &store);
+    let access = Access::new(store, Clock::System).with_tokens(tokens.map_err(Failure::new)?);
     if let Some(key) = ensure_admin(&**access.store(), folder, access.now()).await.map_err(Failure::new)? {
         announce(&key, folder);
     }

@@ -3,6 +3,7 @@
 //! Only this module reads the environment. Every option is one row of [`options::SETTINGS`]; a section's struct says
 //! its type and default, its `validate` what types cannot say. Errors name the source and the key.
 
+mod access;
 mod duration;
 mod limits;
 mod listen;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use access::AccessConfig;
 pub use duration::parse as parse_duration;
 pub use limits::{LimitsConfig, OutagePolicy};
 pub use listen::{InvalidAddress, ListenAddress};
@@ -36,6 +38,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The socket, its limits and its time-outs.
     pub server: ServerConfig,
+    /// Whose tokens are accepted.
+    pub access: AccessConfig,
     /// Where what subjects spend is counted.
     pub limits: LimitsConfig,
     /// What is logged, and how it looks.
@@ -52,6 +56,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("data"),
             server: ServerConfig::default(),
+            access: AccessConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
             model_defaults: ModelConfig::default(),
@@ -158,6 +163,7 @@ impl Config {
             ConfigError::Value { source_of, key, message: invalid.message }
         };
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
+        self.access.validate().map_err(|invalid| in_section("access", invalid))?;
         self.limits.validate().map_err(|invalid| in_section("limits", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
         if self.models.is_empty() {

@@ -69,7 +69,7 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 35] = [
+pub static SETTINGS: [Setting; 37] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
     text("listen", "server.listen", "ADDRESS", "Where to listen: host:port (port 0: any) or unix:PATH"),
     number(
@@ -92,6 +92,8 @@ pub static SETTINGS: [Setting; 35] = [
     text("write-timeout", "server.write_timeout", "TIME", "How long a client may take no byte of its answer"),
     text("keep-alive", "server.keep_alive", "TIME", "How often a silent stream sends a comment"),
     text("drain-timeout", "server.drain_timeout", "TIME", "How long running streams may go on after SIGTERM"),
+    text("token-issuer", "access.token_issuer", "NAME", "The claims iss and aud of our own tokens"),
+    text("issuers", "access.issuers", "FILE", "TOML file of [[issuers]]: OIDC issuers to accept"),
     text("redis", "limits.redis", "URL", "Redis that all replicas count limits in (default: memory)"),
     text("outage", "limits.outage", "POLICY", "While Redis is away: open, closed or share"),
     text("log", "log.filter", "FILTER", "Log levels, as `info` or `info,gateway=debug`"),

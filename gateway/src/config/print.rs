@@ -14,9 +14,9 @@ pub(super) fn to_toml(loaded: &Loaded) -> String {
     write_keys(&mut out, loaded, &config, "", "");
     // What models have in common shows in each of them; without any, it is how the default model runs.
     let sections: &[&str] = if loaded.config.models.is_empty() {
-        &["server", "limits", "log", "model"]
+        &["server", "access", "limits", "log", "model"]
     } else {
-        &["server", "limits", "log"]
+        &["server", "access", "limits", "log"]
     };
     for &section in sections {
         if let Some(Value::Table(table)) = config.get(section) {

@@ -173,7 +173,8 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         ..ModelConfig::default()
     };
     let limits = LimitsConfig { redis: Some("redis://a".to_owned()), ..LimitsConfig::default() };
-    let config = Config { models: vec![whole], limits, ..Config::default() };
+    let access = AccessConfig { issuers: Some("i.toml".into()), ..AccessConfig::default() };
+    let config = Config { models: vec![whole], limits, access, ..Config::default() };
     let Ok(Value::Table(table)) = Value::try_from(&config) else { panic!("the configuration is a table") };
     let mut keys = Vec::new();
     for (key, value) in table {

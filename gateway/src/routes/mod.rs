@@ -19,11 +19,13 @@ use crate::api::admin::audit::AuditApi;
 use crate::api::admin::keys::KeysApi;
 use crate::api::admin::roles::RolesApi;
 use crate::api::admin::subjects::SubjectsApi;
+use crate::api::admin::tokens::AccessTokensApi;
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
 use crate::api::docs;
 use crate::api::embeddings::EmbeddingsApi;
 use crate::api::health::HealthApi;
+use crate::api::jwks;
 use crate::api::models::ModelsApi;
 use crate::api::payload::bound_body;
 use crate::api::predict::PredictApi;
@@ -34,7 +36,7 @@ use crate::error::rescue::Rescue;
 /// Every operation, in the order of the document.
 type Operations = (
     (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi),
-    (RolesApi, SubjectsApi, KeysApi, AuditApi, AccessApi),
+    (RolesApi, SubjectsApi, KeysApi, AccessTokensApi, AuditApi, AccessApi),
     HealthApi,
 );
 
@@ -54,6 +56,7 @@ fn operations(app: Arc<App>) -> Operations {
             RolesApi { app: shared() },
             SubjectsApi { app: shared() },
             KeysApi { app: shared() },
+            AccessTokensApi { app: shared() },
             AuditApi { app: shared() },
             AccessApi { app: shared() },
         ),
@@ -68,13 +71,15 @@ pub fn routes(app: Arc<App>) -> Arc<dyn DynEndpoint<Output = Response>> {
     let document = document();
     let page = docs::finish_page(&service.swagger_ui_html(), &service.spec(), &document);
     let routes = docs::add(Route::new().nest("/", service), document, page);
+    let routes = jwks::add(routes, Arc::clone(&access));
     let bounded = routes.before(move |mut request| {
         bound_body(&mut request, limit);
         // What extractors need; operations have the app as a field.
         request.set_data(Arc::clone(&access));
         futures_util::future::ready(Ok(request))
     });
-    let paths = Paths::new(&Operations::meta(), &docs::PATHS);
+    let open = [docs::PATHS.as_slice(), &[jwks::PATH]].concat();
+    let paths = Paths::new(&Operations::meta(), &open);
     let allowed = Box::new(move |path: &str| paths.methods(path));
     Arc::new(ToDynEndpoint(Rescue::new(bounded.into_endpoint(), allowed)))
 }

@@ -6,6 +6,7 @@ pub mod keys;
 pub mod policy;
 pub mod roles;
 pub mod subjects;
+pub mod tokens;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -6,6 +6,7 @@ pub mod keys;
 pub mod roles;
 pub mod subjects;
 mod tagged;
+pub mod tokens;
 
 use poem_openapi::param::Query;
 

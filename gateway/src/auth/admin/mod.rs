@@ -1,19 +1,27 @@
 //! Changes of access by an admin: each checked against what the admin holds itself, then made whole with its audit.
 
+use std::time::Duration;
+
 use openapi::admin::access::{ExplainRequest, Explanation};
 use openapi::admin::keys::{CreatedKey, Key, NewKey};
 use openapi::admin::policy::Policy;
 use openapi::admin::roles::{NewRole, Role, RoleChange};
 use openapi::admin::subjects::{NewSubject, Subject, SubjectChange};
+use openapi::admin::tokens::{CreatedToken, NewToken};
 
 use super::access::Access;
 use super::policy::{beyond, names_model};
 use super::store::{Change, Expected, Note, StoreError};
+use super::token::{self, MintError};
 use super::{AuthError, Principal, secret};
 use crate::error::{ApiError, ErrorKind};
 
 /// The longest name of a role and id of a subject, bytes.
 const LONGEST_NAME: usize = 256;
+/// Seconds that a token lives where nothing else was asked for.
+const TOKEN_LIFE: u64 = 60 * 60;
+/// Seconds that a revoked token is remembered: longer than any token should live.
+const REVOKED_FOR: u64 = 90 * 24 * 60 * 60;
 /// The longest text for people, bytes.
 const LONGEST_NOTE: usize = 4096;
 
@@ -43,7 +51,9 @@ impl<'a> Admin<'a> {
             built_in: false,
             version: 0,
         };
-        self.put_role(role, Expected::New, "role.create").await
+        let made = self.put_role(role, Expected::New, "role.create").await?;
+        self.forget_tokens();
+        Ok(made)
     }
 
     /// Changes a role.
@@ -68,7 +78,9 @@ impl<'a> Admin<'a> {
         }
         self.may_grant(&old.policy)?;
         let change = Change::DeleteRole(name.to_owned(), pinned(expected, old.version));
-        self.apply(change, "role.delete").await.map(drop)
+        self.apply(change, "role.delete").await?;
+        self.forget_tokens();
+        Ok(())
     }
 
     /// Makes a subject.
@@ -154,6 +166,38 @@ impl<'a> Admin<'a> {
         Ok(key)
     }
 
+    /// Makes a token.
+    pub async fn create_token(&self, new: NewToken) -> Outcome<CreatedToken> {
+        check_name(&new.subject, "subject")?;
+        let tokens = self.access.tokens().ok_or_else(ApiError::server)?;
+        let rights = self.access.principal(&new.subject, new.role.as_deref()).await?;
+        self.may_grant(&rights.policy)?;
+        let life = Duration::from_secs(new.expires_in.unwrap_or(TOKEN_LIFE));
+        let asked = token::NewToken {
+            subject: new.subject.clone(),
+            role: new.role,
+            expires_in: life,
+            not_before: None,
+            note: new.note,
+        };
+        let made = tokens.mint(&asked).map_err(|error| match error {
+            MintError::Signing => ApiError::server().with_cause(error),
+            MintError::Life { .. } => ApiError::invalid(error.to_string()).with_param("expires_in"),
+            MintError::Name(what) => ApiError::invalid(error.to_string()).with_param(what),
+        })?;
+        tracing::info!(actor = %self.actor.subject, subject = new.subject, jti = made.jti, "made a token");
+        Ok(CreatedToken { token: made.token, jti: made.jti, expires_at: made.expires_at })
+    }
+
+    /// Revokes a token, at once and for good.
+    pub async fn revoke_token(&self, jti: &str) -> Outcome<()> {
+        check_name(jti, "jti")?;
+        let until = self.access.now().saturating_add(REVOKED_FOR);
+        self.apply(Change::RevokeToken(jti.to_owned(), until), "token.revoke").await?;
+        self.access.live().end_key(jti);
+        Ok(())
+    }
+
     /// Whether a subject's call would be allowed, and by which rule.
     pub async fn explain(&self, request: &ExplainRequest) -> Outcome<Explanation> {
         let permission = request.permission.as_str();
@@ -175,6 +219,13 @@ impl<'a> Admin<'a> {
         }
         let rule = format!("the role `{}` holds the permission {permission}", principal.role);
         Ok(Explanation { allowed: true, ..refused(&rule, Some(&principal)) })
+    }
+
+    /// Which roles an issuer's names mean depends on which there are.
+    fn forget_tokens(&self) {
+        if let Some(tokens) = self.access.tokens() {
+            tokens.forget_all();
+        }
     }
 
     async fn subject_for(&self, new: &NewKey) -> Outcome<()> {

@@ -39,6 +39,8 @@ pub enum Change {
     NewKey(Key, KeyHash),
     /// Replaces a key's record, not its secret.
     PutKey(Key),
+    /// Refuses a token by its `jti`, until a time when it has ended by itself.
+    RevokeToken(String, u64),
 }
 
 /// Who made the change, for the audit.
@@ -95,6 +97,8 @@ pub trait AuthStore: Send + Sync + 'static {
     fn keys(&self, after: Option<&str>, most: usize) -> Answer<'_, Vec<Key>>;
     /// Audit entries before `before`, newest first.
     fn audit(&self, before: Option<u64>, most: usize) -> Answer<'_, Vec<AuditEntry>>;
+    /// Whether a token was revoked.
+    fn token_revoked(&self, jti: &str) -> Answer<'_, bool>;
     /// Whether somebody who may give rights holds a key that works at a time, in seconds since the Unix epoch.
     fn has_admin(&self, now: u64) -> Answer<'_, bool>;
     /// Makes a change and its audit entry; returns the store's version after it.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::{Change, Expected, KeyHash, Note, StoreError};
 use super::tables::{
-    AUDIT, HASHES, KEYS, META, ROLES, Records, SUBJECTS, VERSION, begin, failed, parse, write,
+    AUDIT, HASHES, KEYS, META, REVOKED, ROLES, Records, SUBJECTS, VERSION, begin, failed, parse, write,
 };
 use crate::auth::policy;
 
@@ -28,7 +28,7 @@ pub(super) fn apply(database: &Database, change: Change, note: &Note) -> Result<
     let version = next_version(&writing)?;
     // Looking for an admin may read every key: only where the change could take the last one away.
     let guarded = touches_admin(&writing, &change)? && has_admin(&writing, note.at)?;
-    let done = make(&writing, change, version)?;
+    let done = make(&writing, change, version, note.at)?;
     if guarded && !has_admin(&writing, note.at)? {
         return Err(StoreError::LastAdmin);
     }
@@ -37,7 +37,7 @@ pub(super) fn apply(database: &Database, change: Change, note: &Note) -> Result<
     Ok(version)
 }
 
-fn make(writing: &WriteTransaction, change: Change, version: u64) -> Result<Done, StoreError> {
+fn make(writing: &WriteTransaction, change: Change, version: u64, now: u64) -> Result<Done, StoreError> {
     match change {
         Change::PutRole(mut role, expected) => {
             role.version = version;
@@ -62,6 +62,12 @@ fn make(writing: &WriteTransaction, change: Change, version: u64) -> Result<Done
         }
         Change::NewKey(key, hash) => new_key(writing, &key, &hash),
         Change::PutKey(key) => put(writing, KEYS, &key.id, &key, Expected::Any),
+        Change::RevokeToken(jti, until) => {
+            let mut revoked = writing.open_table(REVOKED).map_err(failed)?;
+            revoked.retain(|_, until| until > now).map_err(failed)?;
+            revoked.insert(jti.as_str(), until).map_err(failed)?;
+            Ok(Done { target: jti, before: None, after: None })
+        }
     }
 }
 
@@ -167,7 +173,7 @@ fn touches_admin(writing: &WriteTransaction, change: &Change) -> Result<bool, St
         }
         Change::PutSubject(Subject { id, .. }, _) | Change::DeleteSubject(id, _) => is_admin(writing, id),
         Change::PutKey(key) => is_admin(writing, &key.subject),
-        Change::DeleteRole(..) | Change::NewKey(..) => Ok(false),
+        Change::DeleteRole(..) | Change::NewKey(..) | Change::RevokeToken(..) => Ok(false),
     }
 }
 

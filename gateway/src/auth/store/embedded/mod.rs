@@ -16,7 +16,7 @@ use openapi::admin::subjects::Subject;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 
-use self::tables::{AUDIT, HASHES, KEYS, ROLES, SUBJECTS};
+use self::tables::{AUDIT, HASHES, KEYS, REVOKED, ROLES, SUBJECTS};
 use super::{Answer, AuthStore, Change, KeyHash, Note, StoreError};
 
 /// A store in a file that this process alone has open.
@@ -121,6 +121,14 @@ impl AuthStore for EmbeddedStore {
             let table = reading.open_table(AUDIT).map_err(tables::failed)?;
             let entries = table.range(..before.unwrap_or(u64::MAX)).map_err(tables::failed)?.rev().take(most);
             entries.map(|entry| tables::parse(entry.map_err(tables::failed)?.1.value())).collect()
+        })
+    }
+
+    fn token_revoked(&self, jti: &str) -> Answer<'_, bool> {
+        self.read(|database| {
+            let reading = database.begin_read().map_err(tables::failed)?;
+            let revoked = reading.open_table(REVOKED).map_err(tables::failed)?;
+            Ok(revoked.get(jti).map_err(tables::failed)?.is_some())
         })
     }
 

@@ -17,6 +17,9 @@ pub(super) const KEYS: Records = TableDefinition::new("keys");
 pub(super) const HASHES: TableDefinition<'static, &'static [u8], &'static str> =
     TableDefinition::new("key_hashes");
 pub(super) const AUDIT: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("audit");
+/// From a revoked token's `jti` to when it may be forgotten.
+pub(super) const REVOKED: TableDefinition<'static, &'static str, u64> =
+    TableDefinition::new("revoked_tokens");
 pub(super) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 
 /// The store's version, in [`META`].
@@ -45,6 +48,7 @@ pub(super) fn initialize(database: &Database) -> Result<u64, StoreError> {
         }
         writing.open_table(HASHES).map_err(failed)?;
         writing.open_table(AUDIT).map_err(failed)?;
+        writing.open_table(REVOKED).map_err(failed)?;
         let mut roles = writing.open_table(ROLES).map_err(failed)?;
         if layout.is_none() {
             for role in policy::built_in() {
