@@ -31,6 +31,11 @@ impl Clock {
         }
     }
 
+    /// Whole seconds since the Unix epoch.
+    pub fn now_s(&self) -> u64 {
+        self.now_ms() / 1000
+    }
+
     /// Moves a manual clock on.
     #[cfg(test)]
     pub fn advance(&self, ms: u64) {

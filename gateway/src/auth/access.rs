@@ -81,7 +81,7 @@ impl Access {
 
     /// Seconds since the Unix epoch.
     pub fn now(&self) -> u64 {
-        self.clock.now_ms() / 1000
+        self.clock.now_s()
     }
 
     /// The caller by its credential.

@@ -1,8 +1,8 @@
 //! From the configured models to running engines: the one place that names the kind of engine.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
+use gateway::clock::Clock;
 use gateway::config::ModelConfig;
 use gateway::engine::Engine;
 use gateway::engine::llama::LlamaEngine;
@@ -15,7 +15,7 @@ pub(super) fn load(models: &[ModelConfig]) -> Result<Vec<Arc<dyn Engine>>, Failu
     for model in models {
         let (id, path) = (model.name(), model.path.display());
         let start = std::time::Instant::now();
-        let created = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let created = Clock::System.now_s();
         let engine = LlamaEngine::load(model, &id, created)
             .map_err(|error| Failure::new(format!("cannot load the model {id} ({path}): {error}")))?;
         let seconds = start.elapsed().as_secs_f32();

@@ -228,10 +228,7 @@ impl ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(after) = self.retry_after {
-            // Whole seconds, rounded up: never earlier than it may pass.
-            let milliseconds = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-            headers.insert(header::RETRY_AFTER, milliseconds.div_ceil(1000).max(1).into());
-            headers.insert("retry-after-ms", milliseconds.max(1).into());
+            headers.extend(retry_headers(after));
         }
         for (name, value) in self.headers.iter().flat_map(|headers| headers.iter()) {
             headers.insert(name.clone(), value.clone());
@@ -239,6 +236,16 @@ impl ApiError {
         response.set_data(self.clone());
         response
     }
+}
+
+/// `retry-after` in whole seconds and `retry-after-ms`, rounded up: a client that waits them out must not come too
+/// early. Never 0, which some clients take for no answer.
+pub fn retry_headers(after: Duration) -> [(HeaderName, HeaderValue); 2] {
+    let milliseconds = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1);
+    [
+        (header::RETRY_AFTER, milliseconds.div_ceil(1000).into()),
+        (HeaderName::from_static("retry-after-ms"), milliseconds.into()),
+    ]
 }
 
 impl fmt::Debug for ApiError {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue};
 
 use super::store::LONGEST_PAUSE;
 use super::terms::{LimitError, Refusal, Standing, Window};
+use crate::error::retry_headers;
 
 /// Names and values to set on an answer.
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -30,8 +30,6 @@ const TOKENS: Names = Names {
     reset: HeaderName::from_static("x-ratelimit-reset-tokens"),
 };
 
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-
 impl Standing {
     /// `x-ratelimit-*`, of what is limited.
     pub fn headers(&self) -> Headers {
@@ -50,7 +48,7 @@ impl Refusal {
     pub fn headers(&self) -> Headers {
         let mut headers = self.standing.headers();
         if let Some(wait) = self.retry_after {
-            push_retry(&mut headers, wait);
+            headers.extend(retry_headers(wait));
         }
         headers
     }
@@ -61,11 +59,7 @@ impl LimitError {
     pub fn headers(&self) -> Headers {
         match self {
             Self::Refused(refusal) => refusal.headers(),
-            Self::Unavailable => {
-                let mut headers = Vec::with_capacity(2);
-                push_retry(&mut headers, LONGEST_PAUSE);
-                headers
-            }
+            Self::Unavailable => retry_headers(LONGEST_PAUSE).into(),
         }
     }
 }
@@ -77,14 +71,6 @@ fn push_window(headers: &mut Headers, names: Names, window: Window) {
     if let Ok(reset) = HeaderValue::try_from(reset_text(window.reset)) {
         headers.push((names.reset, reset));
     }
-}
-
-/// Whole seconds are rounded up: a client that waits them out must not come too early. Nor is it told 0, which some
-/// clients take for "no answer".
-fn push_retry(headers: &mut Headers, wait: Duration) {
-    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    headers.push((RETRY_AFTER, ms.div_ceil(1_000).max(1).into()));
-    headers.push((RETRY_AFTER_MS, ms.into()));
 }
 
 /// A time as OpenAI writes it, which is how Go does: `20ms`, `1s`, `8.64s`, `6m0s`, `1h0m5s`.

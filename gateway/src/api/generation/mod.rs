@@ -8,7 +8,7 @@ pub(crate) mod sampling;
 pub(crate) use admission::{admit, allowance};
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use poem::Request;
 use rand::RngExt as _;
@@ -18,6 +18,7 @@ use crate::accounting::Settlement;
 use crate::api::start_for;
 use crate::app::App;
 use crate::auth::Principal;
+use crate::clock::Clock;
 use crate::engine::{Engine, GenerationRequest, Prepared, TokenCount};
 use crate::error::request_id::RequestId;
 use crate::error::{ApiError, ErrorKind};
@@ -103,7 +104,7 @@ pub(crate) fn head(prefix: &str, engine: &dyn Engine, service_tier: Option<Strin
     let card = engine.card();
     Head {
         id: format!("{prefix}-{number:032x}"),
-        created: unix_seconds(),
+        created: Clock::System.now_s(),
         model: card.id.clone(),
         fingerprint: fingerprint(&card.id, card.context_window),
         service_tier,
@@ -119,12 +120,4 @@ fn fingerprint(model: &str, window: u32) -> String {
         .finalize();
     let short = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     format!("fp_{:010x}", short >> 24)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an answer's date is the one thing here that is the wall clock's"
-)]
-fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

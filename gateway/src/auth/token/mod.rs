@@ -141,6 +141,6 @@ impl Tokens {
 
     /// Unix seconds.
     fn now(&self) -> u64 {
-        self.clock.now_ms() / 1000
+        self.clock.now_s()
     }
 }

@@ -8,7 +8,6 @@ mod turns;
 mod tests;
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
@@ -16,6 +15,7 @@ use openapi::message::{ToolChoice, ToolMode};
 use serde::Serialize;
 
 use super::output::{OutputStyle, ReasoningMarks, ToolFormat, ToolStyle};
+use crate::clock::Clock as WallClock;
 use crate::engine::{ChatPrompt, EngineError};
 pub use python::Clock;
 use python::Raised;
@@ -118,7 +118,7 @@ impl ChatTemplate {
     /// tokens for begin and end of text.
     pub fn compile(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
         // The one look at the clock is behind a function, so that tests give their own.
-        Self::with_clock(source, bos, eos, || UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()))
+        Self::with_clock(source, bos, eos, || WallClock::System.now_s())
     }
 
     /// The template for models that come without one.
