@@ -49,7 +49,10 @@ pub fn template(bytes: &[u8]) -> u64 {
     let rendered = ChatTemplate::compile(template, "<s>", "</s>")
         .and_then(|template| template.render(&prompt(messages, vec![])));
     match rendered {
-        Ok(rendered) => mark(&[rendered.text.len() as u64 % 64, u64::from(rendered.style.tools.is_some())]),
+        Ok(rendered) => mark(&[
+            rendered.pieces().map(str::len).sum::<usize>() as u64 % 64,
+            u64::from(rendered.style.tools.is_some()),
+        ]),
         Err(error) => words(&error.to_string()),
     }
 }

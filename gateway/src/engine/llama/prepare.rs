@@ -12,7 +12,7 @@ use super::model::{LoadError, Model};
 use super::output::OutputStyle;
 use super::scheduler::Command;
 use super::sequence::Job;
-use super::template::ChatTemplate;
+use super::template::{ChatTemplate, ControlSpellings, Rendered};
 use super::{ShareScope, Shared};
 use crate::config::ModelConfig;
 use crate::engine::{
@@ -40,7 +40,8 @@ pub(super) fn compile_template(model: &Model, config: &ModelConfig) -> Result<Ch
         || ChatTemplate::chatml(&bos, &eos),
         |source| ChatTemplate::compile(&source, &bos, &eos),
     );
-    template.map_err(|error| LoadError::Template(error.to_string()))
+    let controls = ControlSpellings::new(vocabulary.control_spellings());
+    Ok(template.map_err(|error| LoadError::Template(error.to_string()))?.controls(controls))
 }
 
 /// A request ready for the queue.
@@ -62,14 +63,15 @@ pub(super) fn prepare(
     check_logit_bias(shared, request)?;
     let (prompt, style, rule) = match &request.prompt {
         Prompt::Chat(chat) => {
-            let rendered =
-                shared.template.render(chat).map_err(|error| invalid(error.to_string(), "messages"))?;
+            let rendered = render(shared, chat)?;
             let rule = rule_for(&rendered.style, chat, &request.format)?;
-            (tokens_of_chat(shared, &rendered.text)?, rendered.style, rule)
+            (tokens_of_chat(shared, &rendered)?, rendered.style, rule)
         }
-        Prompt::Text(text) => {
-            (tokens_of_text(shared, text, true, true)?, OutputStyle::default(), plain(request))
-        }
+        Prompt::Text(text) => (
+            tokens_of_pieces(shared, std::iter::once(text.as_str()), true)?,
+            OutputStyle::default(),
+            plain(request),
+        ),
         Prompt::Tokens(tokens) => (checked_tokens(shared, tokens)?, OutputStyle::default(), plain(request)),
     };
     let max_tokens = fit_window(&prompt, request.max_tokens, shared.card.context_window)?;
@@ -101,22 +103,31 @@ fn fit_window(prompt: &[u32], asked: Option<u32>, window: u32) -> Result<u32, En
     }
 }
 
-fn tokens_of_chat(shared: &Shared, text: &str) -> Result<Vec<u32>, EngineError> {
+fn tokens_of_chat(shared: &Shared, chat: &Rendered) -> Result<Vec<u32>, EngineError> {
     // Most templates write the begin-of-text token themselves; a second one would confuse the model.
     let bos =
         shared.model.vocabulary().bos().map(|bos| shared.model.vocabulary().bytes(bos)).unwrap_or_default();
-    let has_bos = !bos.is_empty() && text.as_bytes().starts_with(bos);
-    tokens_of_text(shared, text, !has_bos, true)
+    let has_bos =
+        !bos.is_empty() && chat.pieces().next().is_some_and(|text| text.as_bytes().starts_with(bos));
+    tokens_of_pieces(shared, chat.pieces(), !has_bos)
 }
 
-fn tokens_of_text(shared: &Shared, text: &str, special: bool, parse: bool) -> Result<Vec<u32>, EngineError> {
+/// The tokens of all pieces; the first begins with the model's begin-of-text token where `special` says so.
+fn tokens_of_pieces<'a>(
+    shared: &Shared,
+    pieces: impl Iterator<Item = &'a str> + Clone,
+    special: bool,
+) -> Result<Vec<u32>, EngineError> {
     let window = shared.card.context_window;
-    let fewest = shared.model.fewest_tokens(text.len());
+    let fewest = shared.model.fewest_tokens(pieces.clone().map(str::len).sum());
     if fewest > window {
         // Megabytes of text are refused by their size alone, before the tokenizer spends seconds on them.
         return Err(EngineError::ContextLength { prompt: fewest, output: None, window });
     }
-    let tokens = shared.model.tokenize(text, special, parse);
+    let mut tokens = Vec::new();
+    for (index, piece) in pieces.enumerate() {
+        tokens.extend(shared.model.tokenize(piece, special && index == 0, true));
+    }
     match shared.model.vocabulary().bos() {
         Some(bos) if tokens.is_empty() => Ok(vec![bos]),
         None if tokens.is_empty() => Err(invalid("the prompt is empty".to_owned(), "prompt")),
@@ -220,9 +231,8 @@ pub(super) fn tokenize(
     Ok(tokens.into_iter().map(piece).collect())
 }
 
-fn render(shared: &Shared, chat: &ChatPrompt) -> Result<String, EngineError> {
-    let rendered = shared.template.render(chat).map_err(|error| invalid(error.to_string(), "messages"))?;
-    Ok(rendered.text)
+fn render(shared: &Shared, chat: &ChatPrompt) -> Result<Rendered, EngineError> {
+    shared.template.render(chat).map_err(|error| invalid(error.to_string(), "messages"))
 }
 
 /// The text of tokens.

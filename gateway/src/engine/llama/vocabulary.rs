@@ -71,6 +71,12 @@ impl Vocabulary {
         self.has(token, SPECIAL)
     }
 
+    /// The written forms of the special tokens.
+    pub fn control_spellings(&self) -> impl Iterator<Item = &str> {
+        let ids = 0..u32::try_from(self.len()).unwrap_or(u32::MAX);
+        ids.filter(|id| self.is_special(*id)).filter_map(|id| std::str::from_utf8(self.bytes(id)).ok())
+    }
+
     /// Whether the token ends a generation.
     pub fn is_end_of_generation(&self, token: u32) -> bool {
         self.has(token, END_OF_GENERATION)

@@ -3,6 +3,7 @@
 mod clock;
 mod python;
 mod turns;
+mod untrusted;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::engine::{ChatPrompt, EngineError};
 pub use python::Clock;
 use python::Raised;
 use turns::{Reads, ToolView, Turn, turn, turns};
+pub use untrusted::ControlSpellings;
 
 /// For models that come without a template.
 const CHATML: &str = "{% for message in messages %}\
@@ -43,6 +45,7 @@ pub struct ChatTemplate {
     reads: Reads,
     reasoning: Option<ReasoningMarks>,
     thinking: Option<bool>,
+    controls: ControlSpellings,
     /// Cannot nest values deeply, so that any stack will do.
     simple: bool,
 }
@@ -50,10 +53,18 @@ pub struct ChatTemplate {
 /// A rendered prompt, and how to read the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// The prompt, special tokens in their written form.
-    pub text: String,
+    /// The prompt, special tokens in their written form, with a seam in each that the caller wrote.
+    text: String,
     /// What the answer looks like.
     pub style: OutputStyle,
+}
+
+impl Rendered {
+    /// The prompt in the pieces that are tokenized each for itself, so that only the template's own control tokens
+    /// are read as such. Together they are the prompt's text.
+    pub fn pieces(&self) -> impl Iterator<Item = &str> + Clone {
+        untrusted::pieces(&self.text)
+    }
 }
 
 /// Why a template cannot be used, or a chat not be rendered.
@@ -105,7 +116,7 @@ impl From<TemplateError> for EngineError {
 struct Context<'a> {
     messages: &'a [Turn],
     #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<&'a [ToolView<'a>]>,
+    tools: Option<&'a [ToolView]>,
     add_generation_prompt: bool,
     bos_token: &'a str,
     eos_token: &'a str,
@@ -140,6 +151,7 @@ impl ChatTemplate {
             reads,
             reasoning: reasoning_marks(source),
             thinking: None,
+            controls: ControlSpellings::default(),
             simple: !source.contains("namespace") && source.matches("set ").count() < FEW_STATEMENTS,
         };
         template.probe(source);
@@ -153,12 +165,22 @@ impl ChatTemplate {
         self
     }
 
+    /// Sets the spellings that no text of a caller may pass to the tokenizer.
+    #[must_use]
+    pub fn controls(mut self, controls: ControlSpellings) -> Self {
+        self.controls = controls;
+        self
+    }
+
     /// Renders a chat up to where the answer begins.
     pub fn render(&self, chat: &ChatPrompt) -> Result<Rendered, TemplateError> {
         let may_call = chat.tool_choice != ToolChoice::Mode(ToolMode::None);
-        let tools: Vec<ToolView<'_>> =
-            if may_call { chat.tools.iter().map(ToolView::new).collect() } else { Vec::new() };
-        let messages = turns(&chat.messages, &tools, self.reads)?;
+        let tools: Vec<ToolView> = if may_call {
+            chat.tools.iter().map(|tool| ToolView::new(tool, &self.controls)).collect()
+        } else {
+            Vec::new()
+        };
+        let messages = turns(&chat.messages, &tools, self.reads, &self.controls)?;
         let told = Some(tools.as_slice()).filter(|tools| !tools.is_empty() && self.reads.tools.is_some());
         let text = self.run(&messages, told).map_err(|error| TemplateError::of(&error))?;
         let names: Arc<[String]> = chat.tools.iter().map(|tool| tool.function.name.clone()).collect();
@@ -171,7 +193,7 @@ impl ChatTemplate {
         Ok(Rendered { text, style })
     }
 
-    fn run(&self, messages: &[Turn], tools: Option<&[ToolView<'_>]>) -> Result<String, minijinja::Error> {
+    fn run(&self, messages: &[Turn], tools: Option<&[ToolView]>) -> Result<String, minijinja::Error> {
         let context = Context {
             messages,
             tools,
@@ -199,13 +221,13 @@ impl ChatTemplate {
         let user = || turn("user", "probe-user");
         if !said(self.run(&[user()], None), "probe-user") {
             let parts = Reads { parts: true, ..self.reads };
-            let as_parts = turns(&[text_message("probe-user")], &[], parts);
+            let as_parts = turns(&[text_message("probe-user")], &[], parts, &self.controls);
             self.reads.parts = as_parts.is_ok_and(|turns| said(self.run(&turns, None), "probe-user"));
         }
         self.reads.system = self.reads.parts
             || said(self.run(&[turn("system", "probe-system"), user()], None), "probe-system");
         let tool = probe_tool();
-        let tools = [ToolView::new(&tool)];
+        let tools = [ToolView::new(&tool, &self.controls)];
         if said(self.run(&[user()], Some(&tools)), "probe_tool") {
             // Tools told in a way whose calls could not be read back are told Hermes' way instead.
             self.reads.tools = tool_format(source);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::TemplateError;
 use super::python::Spaced;
+use super::untrusted::ControlSpellings;
 use crate::engine::llama::output::ToolFormat;
 
 /// What a template can read; all else is rewritten for it.
@@ -67,31 +68,50 @@ struct Function {
 
 /// A tool, for a template: without what is not for the model.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct ToolView<'a> {
+pub(super) struct ToolView {
     #[serde(rename = "type")]
     kind: &'static str,
-    function: FunctionView<'a>,
+    function: FunctionView,
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct FunctionView<'a> {
-    name: &'a str,
-    description: &'a str,
+struct FunctionView {
+    name: String,
+    description: String,
     parameters: Value,
 }
 
-impl<'a> ToolView<'a> {
-    pub(super) fn new(tool: &'a Tool) -> Self {
-        let function = FunctionView {
-            name: &tool.function.name,
-            description: tool.function.description.as_deref().unwrap_or_default(),
+impl ToolView {
+    pub(super) fn new(tool: &Tool, controls: &ControlSpellings) -> Self {
+        let mut function = FunctionView {
+            name: tool.function.name.clone(),
+            description: tool.function.description.clone().unwrap_or_default(),
             parameters: tool
                 .function
                 .parameters
                 .clone()
                 .unwrap_or_else(|| serde_json::json!({"type": "object", "properties": {}})),
         };
+        controls.disarm(&mut function.name);
+        controls.disarm(&mut function.description);
+        controls.disarm_json(&mut function.parameters);
         Self { kind: "function", function }
+    }
+}
+
+impl Turn {
+    /// Keeps all that the caller wrote from spelling control tokens.
+    fn disarm(&mut self, controls: &ControlSpellings) {
+        let (Said::Text(text) | Said::Parts([TextPart { text, .. }])) = &mut self.content;
+        let optional = [&mut self.name, &mut self.tool_call_id, &mut self.reasoning_content];
+        for text in optional.into_iter().flatten().chain([text]) {
+            controls.disarm(text);
+        }
+        for call in &mut self.tool_calls {
+            controls.disarm(&mut call.id);
+            controls.disarm(&mut call.function.name);
+            controls.disarm_json(&mut call.function.arguments);
+        }
     }
 }
 
@@ -110,12 +130,15 @@ pub(super) fn turn(role: &'static str, text: impl Into<String>) -> Turn {
 /// The request's messages for a template that reads so much.
 pub(super) fn turns(
     messages: &[Message],
-    tools: &[ToolView<'_>],
+    tools: &[ToolView],
     reads: Reads,
+    controls: &ControlSpellings,
 ) -> Result<Vec<Turn>, TemplateError> {
     let mut turns = Vec::with_capacity(messages.len() + 1);
     for (index, message) in messages.iter().enumerate() {
-        turns.push(view(index, message, reads)?);
+        let mut turn = view(index, message, reads)?;
+        turn.disarm(controls);
+        turns.push(turn);
     }
     if reads.tools.is_none() {
         turns = with_tools_in_text(turns, tools);
@@ -215,7 +238,7 @@ impl Said {
 }
 
 /// Writes tools, calls and results as text for a template that knows none of them.
-fn with_tools_in_text(turns: Vec<Turn>, tools: &[ToolView<'_>]) -> Vec<Turn> {
+fn with_tools_in_text(turns: Vec<Turn>, tools: &[ToolView]) -> Vec<Turn> {
     let mut written: Vec<Turn> = Vec::with_capacity(turns.len() + 1);
     let mut after_result = false;
     for mut turn in turns {
@@ -244,7 +267,7 @@ fn with_tools_in_text(turns: Vec<Turn>, tools: &[ToolView<'_>]) -> Vec<Turn> {
     written
 }
 
-fn tool_section(tools: &[ToolView<'_>]) -> String {
+fn tool_section(tools: &[ToolView]) -> String {
     let mut section = String::from(
         "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nThe functions and their \
          parameters, one a line:\n<tools>\n",
