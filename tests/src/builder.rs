@@ -79,6 +79,14 @@ impl Builder {
         self
     }
 
+    /// Shares the store of another gateway, whose admin key it is called with: the first start has made the only one.
+    #[must_use]
+    pub fn beside(self, gateway: &Gateway) -> Self {
+        std::fs::write(self.data.path().join("admin.key"), gateway.http().key())
+            .expect("the key can be written");
+        self
+    }
+
     /// The data folder the gateway will use, for tests that prepare it.
     pub fn data(&self) -> &Path {
         self.data.path()

@@ -19,6 +19,7 @@ pub mod model;
 pub mod patience;
 pub mod process;
 pub mod raw;
+pub mod redis;
 pub mod requests;
 pub mod sse;
 

@@ -2,64 +2,15 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tests::http::Http;
+use tests::redis::Redis;
 use tests::{Answer, Gateway, eventually};
 
 const CHAT: &str = "/v1/chat/completions";
-
-/// A Redis server of the test's own, on a socket in a folder of its own.
-struct Redis {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Redis {
-    async fn start() -> Self {
-        let folder = TempDir::new().expect("a temporary folder can be made");
-        let redis = Self { child: Self::spawn(&folder), folder };
-        eventually!(redis.socket().exists(), "redis-server listens");
-        redis
-    }
-
-    fn spawn(folder: &TempDir) -> Child {
-        let socket = folder.path().join("redis.sock");
-        Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(socket)
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed (Debian's package redis-server)")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("redis.sock")
-    }
-
-    fn url(&self) -> String {
-        format!("unix://{}", self.socket().display())
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // Gone already: then there is nothing to end.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 /// Gives `alice` a role with this policy and a key.
 async fn alice(gateway: &Gateway, policy: &Value) -> Http {
@@ -78,7 +29,7 @@ fn short(gateway: &Gateway) -> Value {
 }
 
 async fn gateway_with(redis: &Redis) -> Gateway {
-    Gateway::builder().parallel(2).context(512).set("GATEWAY_REDIS", redis.url()).start().await
+    redis.gateway().start().await
 }
 
 #[tokio::test]
@@ -114,9 +65,11 @@ async fn tokens_are_counted_exactly_and_what_is_not_used_is_given_back() {
 #[tokio::test]
 async fn two_gateways_that_share_a_redis_never_grant_more_than_the_limit() {
     let redis = Redis::start().await;
-    let (one, two) = (gateway_with(&redis).await, gateway_with(&redis).await);
+    let one = gateway_with(&redis).await;
+    let two = redis.gateway().beside(&one).start().await;
     let policy = json!({"permissions": ["chat"], "requests_per_minute": 7});
-    let (first, second) = (alice(&one, &policy).await, alice(&two, &policy).await);
+    let first = alice(&one, &policy).await;
+    let second = Http::new(two.address(), first.key());
     let (ask_one, ask_two) = (short(&one), short(&two));
     let calls = (0..10).flat_map(|_| [first.post(CHAT, &ask_one), second.post(CHAT, &ask_two)]);
     let answers: Vec<Answer> = join_all(calls).await;

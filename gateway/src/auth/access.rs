@@ -1,15 +1,18 @@
 //! From a credential to a principal, with its policy of this moment.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use openapi::admin::keys::Key;
 use openapi::admin::policy::Policy;
 use parking_lot::Mutex;
 
+use super::issuers::RoleNames;
 use super::live::Live;
 use super::secret::{self, PREFIX};
 use super::store::{AuthStore, KeyHash, StoreError};
+use super::throttle::Throttle;
 use super::token::{Issuer, Tokens};
 use super::{AuthError, Principal};
 use crate::clock::Clock;
@@ -23,7 +26,9 @@ const TOUCH_EVERY: u64 = 60;
 pub struct Access {
     store: Arc<dyn AuthStore>,
     clock: Clock,
-    tokens: Option<Tokens>,
+    tokens: Option<Arc<Tokens>>,
+    roles: Arc<RoleNames>,
+    throttle: Option<Throttle>,
     live: Live,
     remembered: Mutex<HashMap<KeyHash, Remembered>>,
     used: Mutex<HashMap<String, u64>>,
@@ -39,6 +44,15 @@ struct Remembered {
     principal: Principal,
 }
 
+/// A credential as it was sent, and when.
+struct Shown<'a> {
+    credential: &'a [u8],
+    hash: KeyHash,
+    /// The store's version then.
+    version: u64,
+    now: u64,
+}
+
 impl Access {
     /// Access by what a store holds.
     pub fn new(store: Arc<dyn AuthStore>, clock: Clock) -> Self {
@@ -46,6 +60,8 @@ impl Access {
             store,
             clock,
             tokens: None,
+            roles: Arc::default(),
+            throttle: None,
             live: Live::default(),
             remembered: Mutex::default(),
             used: Mutex::default(),
@@ -57,21 +73,39 @@ impl Access {
         &self.store
     }
 
-    /// Accepts tokens too.
+    /// Accepts tokens too; `roles` are the names that their verification knows.
     #[must_use]
-    pub fn with_tokens(mut self, tokens: Tokens) -> Self {
-        self.tokens = Some(tokens);
+    pub fn with_tokens(mut self, tokens: Tokens, roles: Arc<RoleNames>) -> Self {
+        self.tokens = Some(Arc::new(tokens));
+        self.roles = roles;
+        self
+    }
+
+    /// Slows addresses whose credentials fail.
+    #[must_use]
+    pub fn with_throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
         self
     }
 
     /// What makes and verifies tokens.
     pub fn tokens(&self) -> Option<&Tokens> {
-        self.tokens.as_ref()
+        self.tokens.as_deref()
+    }
+
+    /// The same, for work on another thread.
+    pub(super) fn shared_tokens(&self) -> Option<Arc<Tokens>> {
+        self.tokens.clone()
     }
 
     /// Our public keys.
     pub fn jwks(&self) -> serde_json::Value {
-        self.tokens.as_ref().map_or_else(|| serde_json::json!({"keys": []}), Tokens::jwks)
+        self.tokens().map_or_else(|| serde_json::json!({"keys": []}), Tokens::jwks)
+    }
+
+    /// The names of the roles, as tokens are verified by them.
+    pub(super) fn role_names(&self) -> &RoleNames {
+        &self.roles
     }
 
     /// What runs at this moment.
@@ -84,19 +118,22 @@ impl Access {
         self.clock.now_s()
     }
 
-    /// The caller by its credential.
+    /// The caller by its credential, sent from an address.
     ///
     /// # Errors
-    /// The credential is unknown, expired or revoked, or its subject is disabled.
-    pub async fn identify(&self, credential: &[u8]) -> Result<Principal, AuthError> {
-        let hash = secret::hash(credential);
+    /// The credential is unknown, expired or revoked, or its subject is disabled, or the address has failed too often.
+    pub async fn identify(&self, credential: &[u8], address: Option<IpAddr>) -> Result<Principal, AuthError> {
         let now = self.now();
         // Read before the records: a change in between makes what is remembered old, never the other way round.
         let version = self.store.version();
-        let known = self.remembered.lock().get(&hash).filter(|known| known.holds(version, now)).cloned();
-        let known = match known {
+        let shown = Shown { credential, hash: secret::hash(credential), version, now };
+        let before = self.remembered.lock().get(&shown.hash).cloned();
+        let was_good = before.is_some();
+        let known = match before.filter(|known| known.holds(version, now)) {
             Some(known) => known,
-            None => self.look_up(credential, &hash, version, now).await?,
+            // Who was good here before is not taken for a guesser.
+            None if was_good => self.look_up(&shown).await?,
+            None => self.look_up_slowed(&shown, address).await?,
         };
         if let Some(key) = known.principal.key.as_ref().filter(|_| known.is_key) {
             self.note_use(key, now);
@@ -104,29 +141,51 @@ impl Access {
         Ok(known.principal)
     }
 
-    async fn look_up(
+    /// Looks a credential up that was never good here, unless its address has failed too often.
+    async fn look_up_slowed(
         &self,
-        credential: &[u8],
-        hash: &KeyHash,
-        version: u64,
-        now: u64,
+        shown: &Shown<'_>,
+        address: Option<IpAddr>,
     ) -> Result<Remembered, AuthError> {
-        let known = if credential.starts_with(PREFIX.as_bytes()) {
-            let key = self.store.key_by_hash(hash).await?.ok_or(AuthError::Unknown)?;
+        let Some((throttle, address)) = self.throttle.as_ref().zip(address) else {
+            return self.look_up(shown).await;
+        };
+        throttle.check(address).map_err(AuthError::Throttled)?;
+        let found = self.look_up(shown).await;
+        if found.as_ref().is_err_and(AuthError::is_guess) {
+            throttle.failed(address);
+        }
+        found
+    }
+
+    async fn look_up(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
+        let found = self.find(shown).await;
+        let mut remembered = self.remembered.lock();
+        match &found {
+            Ok(known) => {
+                if remembered.len() >= MOST_REMEMBERED {
+                    remembered.clear();
+                }
+                remembered.insert(shown.hash, known.clone());
+            }
+            Err(error) if error.is_guess() => drop(remembered.remove(&shown.hash)),
+            Err(_) => {}
+        }
+        found
+    }
+
+    async fn find(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
+        let Shown { credential, hash, version, now } = *shown;
+        if credential.starts_with(PREFIX.as_bytes()) {
+            let key = self.store.key_by_hash(&hash).await?.ok_or(AuthError::Unknown)?;
             check(&key, now)?;
             let principal = self.principal(&key.subject, None).await?;
             let principal = Principal { key: Some(Arc::from(key.id)), ..principal };
-            Remembered { version, until: key.expires_at, is_key: true, principal }
+            Ok(Remembered { version, until: key.expires_at, is_key: true, principal })
         } else {
             let (principal, until) = self.by_token(credential).await?;
-            Remembered { version, until: Some(until), is_key: false, principal }
-        };
-        let mut remembered = self.remembered.lock();
-        if remembered.len() >= MOST_REMEMBERED {
-            remembered.clear();
+            Ok(Remembered { version, until: Some(until), is_key: false, principal })
         }
-        remembered.insert(*hash, known.clone());
-        Ok(known)
     }
 
     /// The caller by a token, and when that ends.
@@ -186,11 +245,17 @@ impl Access {
         if used.is_empty() { Ok(()) } else { self.store.touch(used).await }
     }
 
-    /// Flushes uses until it is dropped.
+    /// Flushes uses and forgives failures until it is dropped.
     pub async fn keep_flushing(self: Arc<Self>) {
         let mut minute = tokio::time::interval(std::time::Duration::from_secs(TOUCH_EVERY));
         loop {
             minute.tick().await;
+            let access = Arc::clone(&self);
+            // A walk over up to 100,000 addresses: not on a thread that serves requests.
+            let tidied = tokio::task::spawn_blocking(move || access.throttle.as_ref().map(Throttle::tidy));
+            if let Err(error) = tidied.await {
+                tracing::warn!(%error, "failed logins could not be tidied up");
+            }
             if let Err(error) = self.flush_uses().await {
                 tracing::warn!(%error, "the last use of keys could not be written");
             }

@@ -25,12 +25,24 @@ pub enum AuthError {
     /// It is a token that does not hold.
     #[error("{0}")]
     Token(TokenError),
+    /// Too many others from this address were not taken.
+    #[error("too many credentials from this address were not valid")]
+    Throttled(std::time::Duration),
     /// It could not be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl AuthError {
+    /// Whether somebody may be guessing: a credential was sent that is none.
+    pub fn is_guess(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Expired | Self::Revoked | Self::Disabled => true,
+            Self::Token(error) => !matches!(error, TokenError::IssuerAway),
+            Self::Missing | Self::Throttled(_) | Self::Store(_) => false,
+        }
+    }
+
     /// A bounded label for metrics and logs.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -40,6 +52,7 @@ impl AuthError {
             Self::Revoked => "revoked",
             Self::Disabled => "disabled",
             Self::Token(error) => error.reason(),
+            Self::Throttled(_) => "throttled",
             Self::Store(_) => "store",
         }
     }
@@ -53,6 +66,9 @@ impl From<AuthError> for ApiError {
                 Self::new(ErrorKind::Overloaded, "the token's issuer does not answer; try again")
                     .with_code("issuer_away")
             }
+            AuthError::Throttled(wait) => Self::new(ErrorKind::RateLimit, error.to_string())
+                .with_code("failed_logins")
+                .with_retry_after(wait),
             refused => Self::new(ErrorKind::Authentication, refused.to_string()),
         }
     }

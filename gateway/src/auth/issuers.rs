@@ -1,20 +1,18 @@
 //! The tokens that are accepted: our own, and those of the issuers in a file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::FutureExt;
+use parking_lot::RwLock;
 use serde::Deserialize;
 
-use super::store::AuthStore;
+use super::store::{AuthStore, StoreError};
 use super::token::{
     FetchJwks, HttpFetch, IssuerConfig, IssuerError, KeyFileError, KnownRoles, SigningConfig, SigningKeys,
     Tokens,
 };
 use crate::clock::Clock;
-
-/// The signing keys' place in the data folder.
-const KEYS: &str = "signing-keys.json";
 
 /// The file of issuers.
 #[derive(Deserialize)]
@@ -50,7 +48,8 @@ pub enum TokensError {
     Issuer(#[from] IssuerError),
 }
 
-/// Opens what verifies tokens; the first start makes a signing key in the data folder.
+/// Opens what verifies tokens; the first start makes a signing key, in the data folder or where replicas share it.
+/// Blocks on either.
 ///
 /// # Errors
 /// A file cannot be read, or says what cannot be.
@@ -58,13 +57,17 @@ pub fn open(
     data_dir: &Path,
     issuer: &str,
     issuers: Option<&Path>,
-    store: &Arc<dyn AuthStore>,
+    store: &dyn AuthStore,
+    known: Arc<RoleNames>,
 ) -> Result<Tokens, TokensError> {
     let config =
         SigningConfig { issuer: issuer.to_owned(), audience: issuer.to_owned(), ..SigningConfig::default() };
-    let own = SigningKeys::open(config, &data_dir.join(KEYS), Clock::System)?;
+    let own = match store.shared_keys() {
+        Some(keys) => SigningKeys::open_shared(config, keys, Clock::System)?,
+        None => SigningKeys::open(config, data_dir, Clock::System)?,
+    };
     let issuers = issuers.map(read).transpose()?.unwrap_or_default();
-    let known: Arc<dyn KnownRoles> = Arc::new(StoredRoles(Arc::clone(store)));
+    let known: Arc<dyn KnownRoles> = known;
     let fetch: Arc<dyn FetchJwks> = Arc::new(HttpFetch::default());
     Ok(Tokens::new(own, &issuers, &known, &fetch, Clock::System)?)
 }
@@ -79,17 +82,21 @@ fn read(path: &Path) -> Result<Vec<IssuerConfig>, TokensError> {
     Ok(file.issuers)
 }
 
-/// The roles of a store that answers at once. Of one that does not, no role of an issuer counts by its own name.
-struct StoredRoles(Arc<dyn AuthStore>);
+/// The names of the roles that there are, asked for at each change: a token is verified without asking a store.
+#[derive(Debug, Default)]
+pub struct RoleNames(RwLock<BTreeSet<String>>);
 
-impl std::fmt::Debug for StoredRoles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredRoles").finish_non_exhaustive()
+impl RoleNames {
+    /// Reads them from the store.
+    pub async fn refresh(&self, store: &dyn AuthStore) -> Result<(), StoreError> {
+        let names = store.roles().await?.into_iter().map(|role| role.name).collect();
+        *self.0.write() = names;
+        Ok(())
     }
 }
 
-impl KnownRoles for StoredRoles {
+impl KnownRoles for RoleNames {
     fn contains(&self, role: &str) -> bool {
-        self.0.role(role).now_or_never().is_some_and(|found| found.is_ok_and(|role| role.is_some()))
+        self.0.read().contains(role)
     }
 }

@@ -53,6 +53,19 @@ impl Live {
         LiveStream { running: Arc::clone(&self.running), names, tokens }
     }
 
+    /// The subjects and the keys that run something.
+    pub fn running(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let running = self.running.lock();
+        let (mut subjects, mut keys) = (Vec::new(), Vec::new());
+        for name in running.keys() {
+            match name {
+                Name::Subject(subject) => subjects.push(Arc::clone(subject)),
+                Name::Key(key) => keys.push(Arc::clone(key)),
+            }
+        }
+        (subjects, keys)
+    }
+
     /// Ends the streams of a subject.
     pub fn end_subject(&self, subject: &str) {
         self.end(&Name::Subject(Arc::from(subject)));

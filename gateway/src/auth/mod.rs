@@ -4,12 +4,14 @@ pub mod access;
 pub mod admin;
 mod error;
 mod first_key;
+mod follow;
 pub mod issuers;
 pub mod live;
 pub mod permission;
 pub mod policy;
 pub mod secret;
 pub mod store;
+pub mod throttle;
 pub mod token;
 
 use std::marker::PhantomData;
@@ -25,6 +27,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 pub use self::access::Access;
 pub use self::error::AuthError;
 pub use self::first_key::{FirstKeyError, ensure_admin};
+pub use self::issuers::RoleNames;
 pub use self::permission::Permission;
 use crate::error::{ApiError, ErrorKind};
 
@@ -125,7 +128,8 @@ async fn identify(request: &Request) -> Result<Principal, ApiError> {
         return Err(ApiError::server().with_code("auth_unavailable"));
     };
     let credential = bearer(request).ok_or(AuthError::Missing)?;
-    Ok(access.identify(credential).await?)
+    let address = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
+    Ok(access.identify(credential, address).await?)
 }
 
 /// The one bearer token of the request; several are as good as none.

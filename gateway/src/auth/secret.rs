@@ -18,10 +18,13 @@ pub fn generate() -> String {
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret))
 }
 
+/// How every key's id begins; no token's does.
+pub const ID_PREFIX: &str = "key_";
+
 /// A new id of a key.
 pub fn key_id() -> String {
     let number: u64 = rand::rng().random();
-    format!("key_{number:016x}")
+    format!("{ID_PREFIX}{number:016x}")
 }
 
 /// What is kept of a secret. Found by its hash, a secret needs no comparison whose time could tell of it: who knows

@@ -12,6 +12,7 @@ use poem::http::StatusCode;
 use super::admin::Admin;
 use super::store::Expected;
 use super::store::embedded::EmbeddedStore;
+use super::throttle::Throttle;
 use super::{Access, AuthError, Principal, identify};
 use crate::clock::Clock;
 
@@ -72,7 +73,7 @@ struct Office {
 impl Office {
     async fn open() -> Self {
         let access = access(KEY);
-        let admin = access.identify(KEY.as_bytes()).await.unwrap();
+        let admin = access.identify(KEY.as_bytes(), None).await.unwrap();
         let new = NewKey { subject: "alice".into(), role: Some("user".into()), ..NewKey::default() };
         let made = Admin::new(&access, &admin).create_key(new).await.unwrap();
         Self { access, admin, secret: made.secret, key: made.key.id }
@@ -83,7 +84,7 @@ impl Office {
     }
 
     async fn user(&self) -> Result<Principal, AuthError> {
-        self.access.identify(self.secret.as_bytes()).await
+        self.access.identify(self.secret.as_bytes(), None).await
     }
 }
 
@@ -122,7 +123,7 @@ async fn a_revoked_key_a_disabled_subject_and_a_removed_one_are_refused_at_once(
 async fn an_expired_key_is_refused_also_when_it_was_remembered() {
     let clock = Clock::manual(1_000_000);
     let access = Access::new(Arc::new(EmbeddedStore::in_memory(KEY)), clock.clone());
-    let admin = access.identify(KEY.as_bytes()).await.unwrap();
+    let admin = access.identify(KEY.as_bytes(), None).await.unwrap();
     let new = NewKey {
         subject: "bob".into(),
         role: Some("user".into()),
@@ -130,11 +131,11 @@ async fn an_expired_key_is_refused_also_when_it_was_remembered() {
         ..NewKey::default()
     };
     let made = Admin::new(&access, &admin).create_key(new).await.unwrap();
-    assert!(access.identify(made.secret.as_bytes()).await.is_ok());
+    assert!(access.identify(made.secret.as_bytes(), None).await.is_ok());
     clock.advance(59_999);
-    assert!(access.identify(made.secret.as_bytes()).await.is_ok());
+    assert!(access.identify(made.secret.as_bytes(), None).await.is_ok());
     clock.advance(1);
-    assert_eq!(access.identify(made.secret.as_bytes()).await, Err(AuthError::Expired));
+    assert_eq!(access.identify(made.secret.as_bytes(), None).await, Err(AuthError::Expired));
 }
 
 #[tokio::test]
@@ -155,4 +156,28 @@ async fn the_last_use_of_a_key_is_written_down() {
     office.access.flush_uses().await.unwrap();
     let key = office.access.store().key(&office.key).await.unwrap().unwrap();
     assert_eq!(key.last_used, Some(1000));
+}
+
+#[tokio::test]
+async fn an_address_that_fails_too_often_waits_and_who_was_good_before_does_not() {
+    let throttle = Throttle::per_minute(std::num::NonZeroU32::new(2).unwrap());
+    let store = Arc::new(EmbeddedStore::in_memory(KEY));
+    let access = Access::new(store, Clock::manual(1_000_000)).with_throttle(throttle);
+    let (guesser, other) = (Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()));
+    let admin = access.identify(KEY.as_bytes(), guesser).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(access.identify(b"sk-guess", guesser).await, Err(AuthError::Unknown));
+    }
+    assert!(matches!(access.identify(b"sk-guess", guesser).await, Err(AuthError::Throttled(_))));
+    assert_eq!(access.identify(b"sk-guess", other).await, Err(AuthError::Unknown));
+
+    let new = NewKey { subject: "a".into(), role: Some("user".into()), ..NewKey::default() };
+    let made = Admin::new(&access, &admin).create_key(new).await.unwrap();
+    assert!(access.identify(KEY.as_bytes(), guesser).await.is_ok(), "also after a change");
+    let newcomer = access.identify(made.secret.as_bytes(), guesser).await;
+    assert!(matches!(newcomer, Err(AuthError::Throttled(_))), "not even looked at");
+    access.identify(made.secret.as_bytes(), other).await.unwrap();
+    Admin::new(&access, &admin).revoke_key(&made.key.id).await.unwrap();
+    assert_eq!(access.identify(made.secret.as_bytes(), other).await, Err(AuthError::Revoked));
+    assert!(matches!(access.identify(made.secret.as_bytes(), guesser).await, Err(AuthError::Throttled(_))));
 }

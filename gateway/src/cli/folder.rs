@@ -19,9 +19,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder's path.
-    pub(super) fn path(&self, environment: &Environment) -> Result<PathBuf, Failure> {
+    /// The configuration, with the folder.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
         let flags: Flags = self.data_dir.iter().map(|folder| ("data-dir", folder.clone())).collect();
-        Ok(Config::load(self.config.as_deref(), environment, &flags)?.config.data_dir)
+        Ok(Config::load(self.config.as_deref(), &Environment::of_process(), &flags)?.config)
     }
 }

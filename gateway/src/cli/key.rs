@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use gateway::config::{Environment, parse_duration};
+use gateway::config::parse_duration;
 use openapi::admin::keys::{Key, NewKey};
 
 use super::Failure;
@@ -49,15 +49,15 @@ pub(super) struct Revoke {
     folder: Folder,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "must be such as 12h, 30m or a number of seconds".to_owned())
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
-    let office = |folder: &Folder| Office::open(&folder.path(&Environment::of_process())?);
+    let office = |folder: &Folder| Office::open(&folder.config()?);
     match command {
         Command::Create(create) => {
-            let made = office(&create.folder)?.create(NewKey {
+            let made = office(&create.folder)?.create_key(NewKey {
                 subject: create.subject.clone(),
                 role: create.role.clone(),
                 note: create.note.clone(),
@@ -72,7 +72,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
             }
         }
         Command::Revoke(revoke) => {
-            let key = office(&revoke.folder)?.revoke(&revoke.id)?;
+            let key = office(&revoke.folder)?.revoke_key(&revoke.id)?;
             eprintln!("the key {} of {} is revoked", key.id, key.subject);
         }
     }

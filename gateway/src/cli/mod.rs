@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that talks to the terminal")]
 
 mod address;
+mod background;
 mod config;
 mod engines;
 mod folder;
@@ -11,6 +12,8 @@ mod model;
 mod office;
 mod options;
 mod serve;
+mod stores;
+mod token;
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -42,6 +45,9 @@ enum Command {
     /// Make, list or revoke keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Issue, inspect or revoke tokens.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -53,6 +59,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Config(command) => config::run(&command),
         Command::Model(command) => model::run(&command),
         Command::Key(command) => key::run(&command),
+        Command::Token(command) => token::run(&command),
         Command::Openapi => show(&gateway::routes::document()),
     };
     match outcome {

@@ -35,13 +35,13 @@ pub(super) struct Pull {
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List(folder) => list(&store(folder, &Environment::of_process())?),
+        Command::List(folder) => list(&store(folder)?),
         Command::Pull(request) => pull(request),
     }
 }
 
-fn store(folder: &Folder, environment: &Environment) -> Result<ModelStore, Failure> {
-    Ok(ModelStore::new(&folder.path(environment)?))
+fn store(folder: &Folder) -> Result<ModelStore, Failure> {
+    Ok(ModelStore::new(&folder.config()?.data_dir))
 }
 
 fn list(store: &ModelStore) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ fn print_model(model: &StoredModel) {
 
 fn pull(request: &Pull) -> Result<(), Failure> {
     let environment = Environment::of_process();
-    let store = store(&request.folder, &environment)?;
+    let store = store(&request.folder)?;
     let known = |name: &str| environment.get(name).map(str::to_owned);
     let request = PullRequest {
         source: request.source.parse().map_err(Failure::new)?,

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gateway::auth::admin::Admin;
-use gateway::auth::store::embedded::EmbeddedStore;
 use gateway::auth::{Access, Principal, policy};
-use gateway::clock::Clock;
-use openapi::admin::List;
+use gateway::config::Config;
+use gateway::error::ApiError;
 use openapi::admin::keys::{CreatedKey, Key, NewKey};
+use openapi::admin::tokens::{CreatedToken, InspectRequest, NewToken, RotateRequest, Rotated, TokenState};
+use openapi::admin::{Deleted, List};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
-use super::Failure;
+use super::background::Background;
+use super::{Failure, stores};
 
 /// Keys of a page.
 const PAGE: usize = 1000;
@@ -21,40 +23,82 @@ const PAGE: usize = 1000;
 /// Whoever carries the commands out.
 pub(super) enum Office {
     /// The store, which nobody else has open.
-    Store { runtime: Runtime, access: Arc<Access> },
+    Store { runtime: Runtime, access: Arc<Access>, _background: Background },
     /// The gateway that has it open.
     Gateway(Remote),
 }
 
 impl Office {
-    /// Opens the data folder.
-    pub(super) fn open(folder: &Path) -> Result<Self, Failure> {
+    /// Asks the gateway of the data folder, or opens what it would open.
+    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        let folder = config.data_dir.as_path();
         if let Some(remote) = Remote::running(folder)? {
             return Ok(Self::Gateway(remote));
         }
         std::fs::create_dir_all(folder).map_err(Failure::new)?;
-        let path = folder.join("access.redb");
-        let store = EmbeddedStore::open(&path)
-            .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-        let runtime = Builder::new_current_thread().build().map_err(Failure::new)?;
-        Ok(Self::Store { runtime, access: Arc::new(Access::new(Arc::new(store), Clock::System)) })
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
+        let mut background = Background::default();
+        let access = runtime.block_on(async {
+            let link = stores::link(config)?;
+            stores::open_access(config, link.as_ref(), &mut background).await
+        })?;
+        Ok(Self::Store { runtime, access: Arc::new(access), _background: background })
     }
 
-    pub(super) fn create(&self, new: NewKey) -> Result<CreatedKey, Failure> {
+    pub(super) fn create_key(&self, new: NewKey) -> Result<CreatedKey, Failure> {
         match self {
-            Self::Store { runtime, access } => {
-                runtime.block_on(Admin::new(access, &owner()).create_key(new)).map_err(Failure::new)
+            Self::Store { runtime, access, .. } => {
+                admin(runtime, access, async |admin| admin.create_key(new).await)
             }
             Self::Gateway(remote) => remote.call("POST", "keys", Some(&new)),
         }
     }
 
-    pub(super) fn revoke(&self, id: &str) -> Result<Key, Failure> {
+    pub(super) fn revoke_key(&self, id: &str) -> Result<Key, Failure> {
         match self {
-            Self::Store { runtime, access } => {
-                runtime.block_on(Admin::new(access, &owner()).revoke_key(id)).map_err(Failure::new)
+            Self::Store { runtime, access, .. } => {
+                admin(runtime, access, async |admin| admin.revoke_key(id).await)
             }
             Self::Gateway(remote) => remote.call::<(), _>("DELETE", &format!("keys/{id}"), None),
+        }
+    }
+
+    pub(super) fn create_token(&self, new: NewToken) -> Result<CreatedToken, Failure> {
+        match self {
+            Self::Store { runtime, access, .. } => {
+                admin(runtime, access, async |admin| admin.create_token(new).await)
+            }
+            Self::Gateway(remote) => remote.call("POST", "tokens", Some(&new)),
+        }
+    }
+
+    pub(super) fn inspect_token(&self, token: String) -> Result<TokenState, Failure> {
+        let request = InspectRequest { token };
+        match self {
+            Self::Store { runtime, access, .. } => {
+                admin(runtime, access, async |admin| admin.inspect_token(&request).await)
+            }
+            Self::Gateway(remote) => remote.call("POST", "tokens/inspect", Some(&request)),
+        }
+    }
+
+    pub(super) fn revoke_token(&self, jti: &str) -> Result<(), Failure> {
+        match self {
+            Self::Store { runtime, access, .. } => {
+                admin(runtime, access, async |admin| admin.revoke_token(jti).await)
+            }
+            Self::Gateway(remote) => {
+                remote.call::<(), Deleted>("DELETE", &format!("tokens/{jti}"), None).map(drop)
+            }
+        }
+    }
+
+    pub(super) fn rotate(&self, request: &RotateRequest) -> Result<Rotated, Failure> {
+        match self {
+            Self::Store { runtime, access, .. } => {
+                admin(runtime, access, async |admin| admin.rotate(request).await)
+            }
+            Self::Gateway(remote) => remote.call("POST", "tokens/rotate", Some(request)),
         }
     }
 
@@ -73,7 +117,7 @@ impl Office {
 
     fn page(&self, after: Option<&str>) -> Result<Vec<Key>, Failure> {
         match self {
-            Self::Store { runtime, access } => {
+            Self::Store { runtime, access, .. } => {
                 runtime.block_on(access.store().keys(after, PAGE)).map_err(Failure::new)
             }
             Self::Gateway(remote) => {
@@ -83,6 +127,15 @@ impl Office {
             }
         }
     }
+}
+
+/// Does an admin's work on the store.
+fn admin<T>(
+    runtime: &Runtime,
+    access: &Arc<Access>,
+    work: impl AsyncFnOnce(&Admin<'_>) -> Result<T, ApiError>,
+) -> Result<T, Failure> {
+    runtime.block_on(work(&Admin::new(access, &owner()))).map_err(Failure::new)
 }
 
 /// Whoever may write the data folder may do everything.

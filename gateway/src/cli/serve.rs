@@ -5,27 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::app::{App, HttpLimits};
-use gateway::auth::store::AuthStore;
-use gateway::auth::store::embedded::EmbeddedStore;
-use gateway::auth::{Access, ensure_admin, issuers};
+use gateway::auth::{Access, ensure_admin};
 use gateway::clock::Clock;
-use gateway::config::{AccessConfig, Config, LimitsConfig, ModelConfig, OutagePolicy};
+use gateway::config::{Config, ModelConfig, OutagePolicy};
 use gateway::engine::Engine;
 use gateway::limits::Limits;
 use gateway::limits::store::{Fallback, MemoryStore, Outage, RedisStore, Timing};
 use gateway::model_store::ModelStore;
+use gateway::redis_link::RedisLink;
 use gateway::routes::routes;
 use gateway::routing::Catalog;
 use gateway::server::{self, Listener, Switch};
 use gateway::shutdown::{Lifecycle, Signals};
 use gateway::telemetry;
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::address::AddressFile;
+use super::background::Background;
 use super::options::Options;
-use super::{Failure, engines};
+use super::{Failure, engines, stores};
 
 /// Threads for files and prompts; each is short-lived work, and few keep the compute threads undisturbed.
 const BLOCKING_THREADS: usize = 16;
@@ -86,7 +84,10 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     let folder = config.data_dir.as_path();
     let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let access = open_access(folder, &config.access).await?;
+    let link = stores::link(&config)?;
+    let mut background = Background::default();
+    let access = open_access(&config, link.as_ref(), &mut background).await?;
+    background.run_beside(Arc::clone(&access).follow());
     drop(lifecycle.spawn(until_draining(lifecycle.clone(), Arc::clone(&access))));
     let listener =
         Listener::bind(&config.server.listen, config.server.write_timeout).await.map_err(|error| {
@@ -94,8 +95,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
         })?;
     let address = listener.address();
     // With no engine yet, the routes answer that the gateway is alive and not ready.
-    let mut background = Background::default();
-    let admission = Arc::new(open_limits(&config.limits, &mut background)?);
+    let admission = Arc::new(open_limits(config.limits.outage, link, &mut background));
     let app = |engines| app(engines, (Arc::clone(&access), Arc::clone(&admission)), &config, &lifecycle);
     let endpoint = Arc::new(Switch::new(routes(app(Vec::new()))));
     let accepting =
@@ -144,13 +144,13 @@ fn app(
 }
 
 /// Opens who may do what; the first start makes an admin and shows its key.
-async fn open_access(folder: &Path, config: &AccessConfig) -> Result<Arc<Access>, Failure> {
-    let path = folder.join("access.redb");
-    let store =
-        EmbeddedStore::open(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-    let store: Arc<dyn AuthStore> = Arc::new(store);
-    let tokens = issuers::open(folder, &config.token_issuer, config.issuers.as_deref(), &store);
-    let access = Access::new(store, Clock::System).with_tokens(tokens.map_err(Failure::new)?);
+async fn open_access(
+    config: &Config,
+    link: Option<&RedisLink>,
+    background: &mut Background,
+) -> Result<Arc<Access>, Failure> {
+    let access = stores::open_access(config, link, background).await?;
+    let folder = config.data_dir.as_path();
     if let Some(key) = ensure_admin(&**access.store(), folder, access.now()).await.map_err(Failure::new)? {
         announce(&key, folder);
     }
@@ -158,37 +158,19 @@ async fn open_access(folder: &Path, config: &AccessConfig) -> Result<Arc<Access>
 }
 
 /// Opens where spending is counted.
-fn open_limits(config: &LimitsConfig, background: &mut Background) -> Result<Limits, Failure> {
-    let Some(url) = &config.redis else {
-        return Ok(Limits::new(Arc::new(MemoryStore::new(Clock::System))));
+fn open_limits(outage: OutagePolicy, link: Option<RedisLink>, background: &mut Background) -> Limits {
+    let Some(link) = link else {
+        return Limits::new(Arc::new(MemoryStore::new(Clock::System)));
     };
-    let (redis, worker) = RedisStore::new(url, Timing::default()).map_err(Failure::new)?;
-    background.tasks.spawn(worker.run(background.stopped.clone().cancelled_owned()));
-    let outage = match config.outage {
+    let (redis, worker) = RedisStore::new(link, Timing::default());
+    background.run(|stop| worker.run(stop));
+    let outage = match outage {
         OutagePolicy::Open => Outage::Open,
         OutagePolicy::Closed => Outage::Closed,
         OutagePolicy::Share => Outage::Share,
     };
     let fleet = redis.fleet();
-    Ok(Limits::new(Arc::new(Fallback::new(Arc::new(redis), outage, fleet, Clock::System))))
-}
-
-/// What still has work when the last stream has ended: settling what it used.
-#[derive(Default)]
-struct Background {
-    tasks: JoinSet<()>,
-    stopped: CancellationToken,
-}
-
-impl Background {
-    /// Tells the tasks to end and waits for their last work.
-    async fn finish(mut self) {
-        self.stopped.cancel();
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WORK, all).await.is_err() {
-            tracing::warn!("not everything that was used could be settled");
-        }
-    }
+    Limits::new(Arc::new(Fallback::new(Arc::new(redis), outage, fleet, Clock::System)))
 }
 
 /// Writes the uses of keys down now and then, and a last time when draining begins.

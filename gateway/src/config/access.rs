@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Invalid, require};
 
+/// More guesses than a person makes, and far fewer than a guesser needs.
+const FAILED_LOGINS: u32 = 60;
+
 /// Whose tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,11 +18,13 @@ pub struct AccessConfig {
     /// A TOML file of `[[issuers]]`: OIDC issuers whose tokens are accepted too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuers: Option<PathBuf>,
+    /// Failed logins a minute that an address may have; 0 counts none.
+    pub failed_logins: u32,
 }
 
 impl Default for AccessConfig {
     fn default() -> Self {
-        Self { token_issuer: "sluice".to_owned(), issuers: None }
+        Self { token_issuer: "sluice".to_owned(), issuers: None, failed_logins: FAILED_LOGINS }
     }
 }
 

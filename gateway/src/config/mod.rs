@@ -30,12 +30,22 @@ pub use model::{FlashAttention, KvLayout, KvType, ModelConfig, ShareScope};
 pub use server::ServerConfig;
 pub use sources::{Environment, Flags, Source};
 
+/// The store that is a file in the data folder.
+pub const EMBEDDED: &str = "embedded";
+/// How the URL of a store begins.
+const STORES: [&str; 5] = ["redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://"];
+
 /// The whole configuration, valid.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folder of models, keys and state.
     pub data_dir: PathBuf,
+    /// Where access and limits are kept: `embedded` (in the data folder), or the URL of a Redis that replicas share.
+    pub store: String,
+    /// PEM file of the authorities that a Redis behind TLS is trusted by, instead of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_ca: Option<PathBuf>,
     /// The socket, its limits and its time-outs.
     pub server: ServerConfig,
     /// Whose tokens are accepted.
@@ -55,6 +65,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
+            store: EMBEDDED.to_owned(),
+            store_ca: None,
             server: ServerConfig::default(),
             access: AccessConfig::default(),
             limits: LimitsConfig::default(),
@@ -152,6 +164,11 @@ impl Config {
         Ok(Loaded { config, unknown_variables: sources::unknown_variables(environment), layers })
     }
 
+    /// The URL of the store that replicas share; `None` where it is embedded.
+    pub fn shared_store(&self) -> Option<&str> {
+        Some(self.store.as_str()).filter(|store| *store != EMBEDDED)
+    }
+
     fn validate(&self, layers: &sources::Layers) -> Result<(), ConfigError> {
         let in_section = |section: &str, invalid: Invalid| {
             let key = format!("{section}.{}", invalid.key);
@@ -162,9 +179,18 @@ impl Config {
             };
             ConfigError::Value { source_of, key, message: invalid.message }
         };
+        if self.shared_store().is_some_and(|url| !STORES.iter().any(|scheme| url.starts_with(scheme))) {
+            let message =
+                "must be embedded, redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://…";
+            let key = "store".to_owned();
+            return Err(ConfigError::Value {
+                source_of: layers.source(&key),
+                key,
+                message: message.to_owned(),
+            });
+        }
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
         self.access.validate().map_err(|invalid| in_section("access", invalid))?;
-        self.limits.validate().map_err(|invalid| in_section("limits", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
         if self.models.is_empty() {
             let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{LogConfig, ModelConfig, ServerConfig};
+use super::{AccessConfig, LimitsConfig, LogConfig, ModelConfig, ServerConfig};
 
 /// What a flag's or variable's text stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,14 @@ impl Setting {
         if self.key == "data_dir" {
             return Some("$XDG_DATA_HOME/sluice or ~/.local/share/sluice".to_owned());
         }
+        if self.key == "store" {
+            return Some(super::EMBEDDED.to_owned());
+        }
         let (section, leaf) = self.key.split_once('.')?;
         let section = match section {
             "server" => Value::try_from(ServerConfig::default()),
+            "access" => Value::try_from(AccessConfig::default()),
+            "limits" => Value::try_from(LimitsConfig::default()),
             "log" => Value::try_from(LogConfig::default()),
             _ => Value::try_from(ModelConfig::default()),
         };
@@ -69,8 +74,10 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 37] = [
+pub static SETTINGS: [Setting; 39] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
+    text("store", "store", "STORE", "Where access and limits are kept: embedded, or redis://HOST:PORT"),
+    text("store-ca", "store_ca", "FILE", "PEM file of authorities that a Redis behind TLS is trusted by"),
     text("listen", "server.listen", "ADDRESS", "Where to listen: host:port (port 0: any) or unix:PATH"),
     number(
         "worker-threads",
@@ -94,7 +101,7 @@ pub static SETTINGS: [Setting; 37] = [
     text("drain-timeout", "server.drain_timeout", "TIME", "How long running streams may go on after SIGTERM"),
     text("token-issuer", "access.token_issuer", "NAME", "The claims iss and aud of our own tokens"),
     text("issuers", "access.issuers", "FILE", "TOML file of [[issuers]]: OIDC issuers to accept"),
-    text("redis", "limits.redis", "URL", "Redis that all replicas count limits in (default: memory)"),
+    number("failed-logins", "access.failed_logins", "Failed logins a minute and address; 0: not counted"),
     text("outage", "limits.outage", "POLICY", "While Redis is away: open, closed or share"),
     text("log", "log.filter", "FILTER", "Log levels, as `info` or `info,gateway=debug`"),
     text(

@@ -9,6 +9,9 @@ use toml::{Table, Value};
 use super::ConfigError;
 use super::options::{Kind, SETTINGS, Setting, by_key};
 
+/// A variable of this ending names a file that holds the value: how containers are given secrets.
+const IN_FILE: &str = "_FILE";
+
 /// The source of one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -92,6 +95,11 @@ impl Layers {
     pub(crate) fn add_texts(&mut self, environment: &Environment, flags: &Flags) -> Result<(), ConfigError> {
         for setting in &SETTINGS {
             let variable = setting.variable();
+            let in_file = format!("{variable}{IN_FILE}");
+            if let Some(path) = environment.get(&in_file) {
+                let text = read_secret(path, &in_file, setting)?;
+                self.set_text(setting, &text, Source::Variable(in_file))?;
+            }
             if let Some(text) = environment.get(&variable) {
                 self.set_text(setting, text, Source::Variable(variable))?;
             }
@@ -189,6 +197,16 @@ impl Layers {
     }
 }
 
+/// What a file named by a variable holds, without the line's end.
+fn read_secret(path: &str, variable: &str, setting: &Setting) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Value {
+        source_of: Source::Variable(variable.to_owned()),
+        key: setting.key.to_owned(),
+        message: format!("{path}: {error}"),
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// The leaves of a table of sections, by dotted key.
 fn leaves(table: Table) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
@@ -255,7 +273,8 @@ fn nearest(unknown: &str) -> Option<&'static str> {
 /// (`GATEWAY_SERVICE_HOST`), so they are told, not refused.
 pub(crate) fn unknown_variables(environment: &Environment) -> Vec<String> {
     let known = |name: &String| {
-        name == "GATEWAY_CONFIG" || SETTINGS.iter().any(|setting| setting.variable() == *name)
+        let name = name.strip_suffix(IN_FILE).unwrap_or(name);
+        name == "GATEWAY_CONFIG" || SETTINGS.iter().any(|setting| setting.variable() == name)
     };
     environment.0.keys().filter(|name| name.starts_with("GATEWAY_") && !known(name)).cloned().collect()
 }

@@ -149,6 +149,32 @@ fn variables_that_are_no_option_are_told() {
 }
 
 #[test]
+fn a_variable_s_value_may_be_in_a_file_and_the_variable_itself_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "redis://:secret@a\n").unwrap();
+    let load = |variables: &[(&str, &str)]| {
+        let environment =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::load(None, &environment, &Flags::new())
+    };
+    let in_file = ("GATEWAY_STORE_FILE", path.to_str().unwrap());
+    let loaded = load(&[in_file]).unwrap();
+    assert_eq!(loaded.config.shared_store(), Some("redis://:secret@a"));
+    assert!(loaded.unknown_variables.is_empty());
+    assert_eq!(load(&[in_file, ("GATEWAY_STORE", "embedded")]).unwrap().config.shared_store(), None);
+    let error = load(&[("GATEWAY_STORE_FILE", "/nowhere")]).unwrap_err().to_string();
+    assert!(error.contains("GATEWAY_STORE_FILE") && error.contains("/nowhere"), "{error}");
+}
+
+#[test]
+fn a_store_that_is_none_is_refused() {
+    let given = flags(&[("store", "mysql://a")]);
+    let error = Config::load(None, &Environment::default(), &given).unwrap_err().to_string();
+    assert!(error.contains("--store") && error.contains("redis://"), "{error}");
+}
+
+#[test]
 fn what_is_printed_reads_back_as_the_same_configuration() {
     let given =
         flags(&[("model", "/m/a.gguf"), ("keep-alive", "1500ms"), ("threads", "3"), ("data-dir", "/d")]);
@@ -172,9 +198,8 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         chat_template: Some("t".into()),
         ..ModelConfig::default()
     };
-    let limits = LimitsConfig { redis: Some("redis://a".to_owned()), ..LimitsConfig::default() };
     let access = AccessConfig { issuers: Some("i.toml".into()), ..AccessConfig::default() };
-    let config = Config { models: vec![whole], limits, access, ..Config::default() };
+    let config = Config { models: vec![whole], store_ca: Some("ca.pem".into()), access, ..Config::default() };
     let Ok(Value::Table(table)) = Value::try_from(&config) else { panic!("the configuration is a table") };
     let mut keys = Vec::new();
     for (key, value) in table {

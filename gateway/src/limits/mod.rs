@@ -14,7 +14,6 @@ pub mod store;
 mod terms;
 #[cfg(test)]
 mod tests;
-pub mod throttle;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +24,6 @@ pub use reading::CONCURRENCY_RETRY;
 pub use store::LimitStore;
 use store::{Receipt, Settlement, Taken};
 pub use terms::{Allowance, Balance, Demand, LimitError, Places, Refusal, Scope, Standing, Window};
-pub use throttle::Throttle;
 
 /// The limits of all subjects; see the [module](self).
 pub struct Limits {

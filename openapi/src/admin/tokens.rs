@@ -30,3 +30,49 @@ pub struct CreatedToken {
     /// When it ends, seconds since the Unix epoch.
     pub expires_at: u64,
 }
+
+/// A token to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InspectRequest {
+    /// The token.
+    pub token: String,
+}
+
+/// What a token is worth at this moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenState {
+    /// Whether a call with it would be let in.
+    pub active: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whom it stands for; of a token that does not verify, nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The role that it has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Its id, by which it can be revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// When it ends, seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+}
+
+/// A change of the signing key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateRequest {
+    /// Seconds that tokens of the old key stay valid: 0 after a leak; as long as a token may live, if not said.
+    #[serde(default)]
+    pub overlap: Option<u64>,
+}
+
+/// The key that signs from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rotated {
+    /// Its name, as `/.well-known/jwks.json` shows it.
+    pub kid: String,
+}

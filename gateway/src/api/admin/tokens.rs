@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openapi::admin::Deleted;
-use openapi::admin::tokens::{CreatedToken, NewToken};
+use openapi::admin::tokens::{CreatedToken, InspectRequest, NewToken, RotateRequest, Rotated, TokenState};
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
@@ -32,6 +32,30 @@ impl AccessTokensApi {
         body: SerdeJson<NewToken>,
     ) -> Result<SerdeJson<CreatedToken>, ApiError> {
         Ok(SerdeJson(Admin::new(&self.app.access, &caller).create_token(body.0).await?))
+    }
+
+    /// Look at a token
+    ///
+    /// Whether a call with it would be let in now, and what it says; one that does not verify says nothing.
+    #[oai(path = "/tokens/inspect", method = "post", operation_id = "inspect_token")]
+    async fn inspect(
+        &self,
+        caller: Authorized<permission::KeysManage>,
+        body: SerdeJson<InspectRequest>,
+    ) -> Result<SerdeJson<TokenState>, ApiError> {
+        Ok(SerdeJson(Admin::new(&self.app.access, &caller).inspect_token(&body.0).await?))
+    }
+
+    /// Sign with a new key
+    ///
+    /// The old one still verifies for `overlap` seconds.
+    #[oai(path = "/tokens/rotate", method = "post", operation_id = "rotate_signing_key")]
+    async fn rotate(
+        &self,
+        caller: Authorized<permission::KeysManage>,
+        body: SerdeJson<RotateRequest>,
+    ) -> Result<SerdeJson<Rotated>, ApiError> {
+        Ok(SerdeJson(Admin::new(&self.app.access, &caller).rotate(&body.0).await?))
     }
 
     /// Revoke a token

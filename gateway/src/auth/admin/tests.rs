@@ -18,7 +18,7 @@ const KEY: &str = "sk-test";
 
 async fn admin() -> (Arc<Access>, Principal) {
     let access = access(KEY);
-    let admin = access.identify(KEY.as_bytes()).await.unwrap();
+    let admin = access.identify(KEY.as_bytes(), None).await.unwrap();
     (access, admin)
 }
 

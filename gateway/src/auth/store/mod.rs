@@ -1,6 +1,8 @@
 //! Where roles, subjects, keys and the audit are kept: the trait, and what a change to it is.
 
+mod change;
 pub mod embedded;
+pub mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,23 @@ pub enum Change {
     PutKey(Key),
     /// Refuses a token by its `jti`, until a time when it has ended by itself.
     RevokeToken(String, u64),
+    /// Changes nothing; something that was done to a target elsewhere, or was refused, is told to the audit.
+    Told(String, serde_json::Value),
+}
+
+impl Change {
+    /// What it is about: a name or an id.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::PutRole(role, _) => &role.name,
+            Self::PutSubject(subject, _) => &subject.id,
+            Self::NewKey(key, _) | Self::PutKey(key) => &key.id,
+            Self::DeleteRole(name, _)
+            | Self::DeleteSubject(name, _)
+            | Self::RevokeToken(name, _)
+            | Self::Told(name, _) => name,
+        }
+    }
 }
 
 /// Who made the change, for the audit.
@@ -74,31 +93,48 @@ pub enum StoreError {
     Failed(String),
 }
 
+/// Signing keys that replicas share, as one text that is replaced whole. Calls block.
+pub trait SharedKeys: std::fmt::Debug + Send + Sync + 'static {
+    /// The text, if there is one.
+    fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Puts `new` in the place of `old`; `false` where another was put there meanwhile.
+    fn replace(&self, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError>;
+}
+
 /// What a store answers, in its time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Roles, subjects, keys and the audit. A change is in force for whoever asks after it was answered.
 pub trait AuthStore: Send + Sync + 'static {
-    /// Grows with every change, also those of other processes; what was read at a version holds as long as it stands.
+    /// Another after every change, also those of other processes; what was read at a version holds as long as it
+    /// stands.
     fn version(&self) -> u64;
+    /// Where replicas share their signing keys; `None` where they are in the data folder.
+    fn shared_keys(&self) -> Option<Box<dyn SharedKeys>> {
+        None
+    }
+    /// Tells the version after each change that another process may have made; `None` where no other one can.
+    fn changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
     /// A role by its name.
-    fn role(&self, name: &str) -> Answer<'_, Option<Role>>;
+    fn role<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Role>>;
     /// All roles, by name.
     fn roles(&self) -> Answer<'_, Vec<Role>>;
     /// A subject by its id.
-    fn subject(&self, id: &str) -> Answer<'_, Option<Subject>>;
+    fn subject<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Subject>>;
     /// Subjects behind `after`, by id.
-    fn subjects(&self, after: Option<&str>, most: usize) -> Answer<'_, Vec<Subject>>;
+    fn subjects<'a>(&'a self, after: Option<&'a str>, most: usize) -> Answer<'a, Vec<Subject>>;
     /// A key by its id.
-    fn key(&self, id: &str) -> Answer<'_, Option<Key>>;
+    fn key<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Key>>;
     /// A key by its secret's hash.
-    fn key_by_hash(&self, hash: &KeyHash) -> Answer<'_, Option<Key>>;
+    fn key_by_hash<'a>(&'a self, hash: &'a KeyHash) -> Answer<'a, Option<Key>>;
     /// Keys behind `after`, by id.
-    fn keys(&self, after: Option<&str>, most: usize) -> Answer<'_, Vec<Key>>;
+    fn keys<'a>(&'a self, after: Option<&'a str>, most: usize) -> Answer<'a, Vec<Key>>;
     /// Audit entries before `before`, newest first.
     fn audit(&self, before: Option<u64>, most: usize) -> Answer<'_, Vec<AuditEntry>>;
     /// Whether a token was revoked.
-    fn token_revoked(&self, jti: &str) -> Answer<'_, bool>;
+    fn token_revoked<'a>(&'a self, jti: &'a str) -> Answer<'a, bool>;
     /// Whether somebody who may give rights holds a key that works at a time, in seconds since the Unix epoch.
     fn has_admin(&self, now: u64) -> Answer<'_, bool>;
     /// Makes a change and its audit entry; returns the store's version after it.

@@ -1,4 +1,4 @@
-//! The signing keys' file: read whole, replaced whole, by one process at a time.
+//! Where the signing keys are: a file, or what replicas share; read whole, replaced whole, by one process at a time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::signing_key::KeyRecord;
+use crate::auth::store::{SharedKeys, StoreError};
 
 /// Its place in the data folder.
 const FILE: &str = "signing-keys.json";
@@ -37,6 +38,67 @@ pub enum KeyFileError {
         /// What is wrong, without anything that the file holds.
         problem: String,
     },
+    /// The store that replicas share cannot be used.
+    #[error("cannot use the shared signing keys: {0}")]
+    Store(#[from] StoreError),
+    /// The store that replicas share holds something else.
+    #[error("the store does not hold signing keys ({0})")]
+    MalformedShared(String),
+}
+
+/// Where the signing keys are.
+#[derive(Debug)]
+pub(super) enum KeyPlace {
+    /// In a data folder.
+    File(KeyFile),
+    /// In the store that replicas share.
+    Shared(Box<dyn SharedKeys>),
+}
+
+impl KeyPlace {
+    /// The keys, or `None` where there are none yet. Blocks.
+    pub(super) fn read(&self) -> Result<Option<Vec<KeyRecord>>, KeyFileError> {
+        match self {
+            Self::File(file) => file.read(),
+            Self::Shared(store) => store.read()?.map(|text| self.parse(&text)).transpose(),
+        }
+    }
+
+    /// Replaces the keys by what `change` makes of them, of nothing where there are none; nobody else changes them
+    /// meanwhile. Blocks.
+    pub(super) fn update(
+        &self,
+        change: impl Fn(Vec<KeyRecord>) -> Vec<KeyRecord>,
+    ) -> Result<Vec<KeyRecord>, KeyFileError> {
+        let store = match self {
+            Self::File(file) => return file.update(change),
+            Self::Shared(store) => store,
+        };
+        loop {
+            let old = store.read()?;
+            let keys = change(old.as_deref().map(|text| self.parse(text)).transpose()?.unwrap_or_default());
+            let document = Document { keys };
+            let new = serde_json::to_vec(&document).map_err(|error| self.malformed(error.to_string()))?;
+            if store.replace(old.as_deref(), &new)? {
+                return Ok(document.keys);
+            }
+        }
+    }
+
+    /// The error for keys that are not what they should be.
+    pub(super) fn malformed(&self, problem: String) -> KeyFileError {
+        match self {
+            Self::File(file) => file.malformed(problem),
+            Self::Shared(_) => KeyFileError::MalformedShared(problem),
+        }
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Vec<KeyRecord>, KeyFileError> {
+        // The parser's own words may quote what it read, and that may be a secret.
+        let document: Document = serde_json::from_slice(text)
+            .map_err(|error| self.malformed(format!("line {}, column {}", error.line(), error.column())))?;
+        Ok(document.keys)
+    }
 }
 
 /// The file's form.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::claims::{ClaimPath, RoleRule, is_name};
-use super::key_file::{KeyFile, KeyFileError};
+use super::key_file::{KeyFile, KeyFileError, KeyPlace};
 use super::signing_key::{KeyRecord, KeyState, SigningAlgorithm, active_algorithm, random_name, rotated};
 use super::verify::{Issuer, Rules, Verifier, VerifyingKey};
+use crate::auth::store::SharedKeys;
 use crate::clock::Clock;
 
 /// How our own tokens are made.
@@ -115,12 +116,12 @@ struct Payload<'a> {
     note: Option<&'a str>,
 }
 
-/// The keys of our own tokens, kept in the data folder.
+/// The keys of our own tokens, kept in the data folder or in the store that replicas share.
 #[derive(Debug)]
 pub struct SigningKeys {
     config: SigningConfig,
     rules: Arc<Rules>,
-    file: KeyFile,
+    place: KeyPlace,
     clock: Clock,
     ring: RwLock<Arc<Ring>>,
     /// Held while the file and then the ring change, so that the ring is never older than the file.
@@ -142,6 +143,19 @@ impl SigningKeys {
     /// The keys of a data folder. At the first start, and when the configured algorithm is another, a key is made.
     /// Blocks on the disk.
     pub fn open(config: SigningConfig, data_dir: &Path, clock: Clock) -> Result<Self, KeyFileError> {
+        Self::open_at(config, KeyPlace::File(KeyFile::of(data_dir)), clock)
+    }
+
+    /// As [`SigningKeys::open`], of keys that replicas share. Blocks on the store.
+    pub fn open_shared(
+        config: SigningConfig,
+        keys: Box<dyn SharedKeys>,
+        clock: Clock,
+    ) -> Result<Self, KeyFileError> {
+        Self::open_at(config, KeyPlace::Shared(keys), clock)
+    }
+
+    fn open_at(config: SigningConfig, place: KeyPlace, clock: Clock) -> Result<Self, KeyFileError> {
         let rules = Arc::new(Rules {
             issuer: Issuer::Own,
             iss: config.issuer.clone(),
@@ -150,17 +164,16 @@ impl SigningKeys {
             subject: ClaimPath::top("sub"),
             role: RoleRule::Own,
         });
-        let file = KeyFile::of(data_dir);
         let wanted = Some(config.algorithm);
         let now = clock.now_ms() / 1000;
         let verify_until = now.saturating_add(config.longest_life_seconds);
-        let keys = match file.read()? {
+        let keys = match place.read()? {
             // Not touched where it is good: the folder may be one that cannot be written.
             Some(keys) if active_algorithm(&keys) == wanted => keys,
             Some(keys) if active_algorithm(&keys).is_none() => {
-                return Err(file.malformed("there is no active key".to_owned()));
+                return Err(place.malformed("there is no active key".to_owned()));
             }
-            _ => file.update(|keys| {
+            _ => place.update(|keys| {
                 // Another process may have been faster.
                 if active_algorithm(&keys) == wanted {
                     return keys;
@@ -168,8 +181,8 @@ impl SigningKeys {
                 rotated(keys, config.algorithm, now, verify_until)
             })?,
         };
-        let ring = RwLock::new(Arc::new(Ring::of(&keys, &rules, &file)?));
-        Ok(Self { config, rules, file, clock, ring, changing: Mutex::new(()) })
+        let ring = RwLock::new(Arc::new(Ring::of(&keys, &rules, &place)?));
+        Ok(Self { config, rules, place, clock, ring, changing: Mutex::new(()) })
     }
 
     /// The claim `iss` of our tokens.
@@ -214,7 +227,7 @@ impl SigningKeys {
         let now = self.now();
         let overlap = overlap.map_or(self.config.longest_life_seconds, |overlap| overlap.as_secs());
         let verify_until = now.saturating_add(overlap);
-        let keys = self.file.update(|keys| rotated(keys, self.config.algorithm, now, verify_until))?;
+        let keys = self.place.update(|keys| rotated(keys, self.config.algorithm, now, verify_until))?;
         self.install(&keys)?;
         Ok(self.ring().kid.clone())
     }
@@ -223,7 +236,7 @@ impl SigningKeys {
     /// disk.
     pub fn reload(&self) -> Result<(), KeyFileError> {
         let _changing = self.changing.lock();
-        let keys = self.file.read()?.unwrap_or_default();
+        let keys = self.place.read()?.unwrap_or_default();
         self.install(&keys)
     }
 
@@ -242,7 +255,7 @@ impl SigningKeys {
     }
 
     fn install(&self, keys: &[KeyRecord]) -> Result<(), KeyFileError> {
-        let ring = Arc::new(Ring::of(keys, &self.rules, &self.file)?);
+        let ring = Arc::new(Ring::of(keys, &self.rules, &self.place)?);
         *self.ring.write() = ring;
         Ok(())
     }
@@ -258,28 +271,30 @@ impl SigningKeys {
 
 impl Ring {
     /// The keys of a file, of which exactly one is active and none is broken.
-    fn of(keys: &[KeyRecord], rules: &Arc<Rules>, file: &KeyFile) -> Result<Self, KeyFileError> {
+    fn of(keys: &[KeyRecord], rules: &Arc<Rules>, place: &KeyPlace) -> Result<Self, KeyFileError> {
         let mut active = None;
         let mut verifying: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
         let mut public = Vec::with_capacity(keys.len());
         for (index, key) in keys.iter().enumerate() {
             if verifying.iter().any(|other| other.kid == key.kid) {
-                return Err(file.malformed(format!("key {index} has the name of one before it")));
+                return Err(place.malformed(format!("key {index} has the name of one before it")));
             }
             let Some(pair) = key.key_pair() else {
-                return Err(file.malformed(format!("the secret of key {index} is not 32 bytes of base64url")));
+                return Err(
+                    place.malformed(format!("the secret of key {index} is not 32 bytes of base64url"))
+                );
             };
             let (kid, until) = (key.kid.clone(), key.until());
             if key.state == KeyState::Active
                 && active.replace((kid.clone(), pair.algorithm, pair.signing)).is_some()
             {
-                return Err(file.malformed("there is more than one active key".to_owned()));
+                return Err(place.malformed("there is more than one active key".to_owned()));
             }
             public.extend(pair.public.map(|jwk| (jwk, until)));
             verifying.push(VerifyingKey { kid, algorithm: pair.algorithm, key: pair.verifying, until });
         }
         let Some((kid, algorithm, key)) = active else {
-            return Err(file.malformed("there is no active key".to_owned()));
+            return Err(place.malformed("there is no active key".to_owned()));
         };
         let verifier = Arc::new(Verifier::new(Arc::clone(rules), verifying));
         Ok(Self { kid, algorithm, key, verifier, public })

@@ -100,12 +100,9 @@ pub struct Settlement {
 /// A store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It took too long.
-    #[error("no answer from the store of limits within {0:?}")]
-    TimedOut(Duration),
-    /// It cannot be reached, or answered with an error.
-    #[error("the store of limits failed")]
-    Failed(#[source] ::redis::RedisError),
+    /// Redis took too long, cannot be reached, or answered with an error.
+    #[error("the store of limits: {0}")]
+    Redis(#[from] crate::redis_link::LinkError),
     /// It answered with something else than its script returns.
     #[error("the store of limits gave an answer that makes no sense")]
     Garbled,

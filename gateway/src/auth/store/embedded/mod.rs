@@ -1,7 +1,7 @@
 //! The store in one transactional file: a change is on the disk when it is answered, and a crash leaves none half made.
 
-mod change;
 mod tables;
+mod writing;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -17,6 +17,8 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 
 use self::tables::{AUDIT, HASHES, KEYS, REVOKED, ROLES, SUBJECTS};
+use self::writing::Writing;
+use super::change::{self, failed, parse};
 use super::{Answer, AuthStore, Change, KeyHash, Note, StoreError};
 
 /// A store in a file that this process alone has open.
@@ -34,9 +36,9 @@ impl EmbeddedStore {
         let mut options = std::fs::OpenOptions::new();
         // It holds no secret, but who may do what is nobody else's business.
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(tables::failed)?;
-        let backend = FileBackend::new(file).map_err(tables::failed)?;
-        let database = Database::builder().create_with_backend(backend).map_err(tables::failed)?;
+        let file = options.open(path).map_err(failed)?;
+        let backend = FileBackend::new(file).map_err(failed)?;
+        let database = Database::builder().create_with_backend(backend).map_err(failed)?;
         let version = tables::initialize(&database)?;
         Ok(Self { database: Arc::new(database), version: Arc::new(AtomicU64::new(version)) })
     }
@@ -50,10 +52,10 @@ impl EmbeddedStore {
         tables::initialize(&database).expect("a fresh store");
         let note = || Note { actor: "test".to_owned(), action: "admin.create", at: 0 };
         let (subject, key) = first_key::records(secret, 0);
-        change::apply(&database, Change::PutSubject(subject, super::Expected::New), &note())
+        writing::apply(&database, Change::PutSubject(subject, super::Expected::New), &note())
             .expect("a subject");
         let hash = crate::auth::secret::hash(secret.as_bytes());
-        let version = change::apply(&database, Change::NewKey(key, hash), &note()).expect("a key");
+        let version = writing::apply(&database, Change::NewKey(key, hash), &note()).expect("a key");
         Self { database: Arc::new(database), version: Arc::new(AtomicU64::new(version)) }
     }
 
@@ -72,8 +74,7 @@ impl EmbeddedStore {
         F: FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     {
         let database = Arc::clone(&self.database);
-        async move { tokio::task::spawn_blocking(move || write(&database)).await.map_err(tables::failed)? }
-            .boxed()
+        async move { tokio::task::spawn_blocking(move || write(&database)).await.map_err(failed)? }.boxed()
     }
 }
 
@@ -82,7 +83,7 @@ impl AuthStore for EmbeddedStore {
         self.version.load(Ordering::Acquire)
     }
 
-    fn role(&self, name: &str) -> Answer<'_, Option<Role>> {
+    fn role<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Role>> {
         self.read(|database| tables::get(database, ROLES, name))
     }
 
@@ -90,63 +91,63 @@ impl AuthStore for EmbeddedStore {
         self.read(|database| tables::page(database, ROLES, None, usize::MAX))
     }
 
-    fn subject(&self, id: &str) -> Answer<'_, Option<Subject>> {
+    fn subject<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Subject>> {
         self.read(|database| tables::get(database, SUBJECTS, id))
     }
 
-    fn subjects(&self, after: Option<&str>, most: usize) -> Answer<'_, Vec<Subject>> {
+    fn subjects<'a>(&'a self, after: Option<&'a str>, most: usize) -> Answer<'a, Vec<Subject>> {
         self.read(|database| tables::page(database, SUBJECTS, after, most))
     }
 
-    fn key(&self, id: &str) -> Answer<'_, Option<Key>> {
+    fn key<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Key>> {
         self.read(|database| tables::get(database, KEYS, id))
     }
 
-    fn key_by_hash(&self, hash: &KeyHash) -> Answer<'_, Option<Key>> {
+    fn key_by_hash<'a>(&'a self, hash: &'a KeyHash) -> Answer<'a, Option<Key>> {
         self.read(|database| {
-            let reading = database.begin_read().map_err(tables::failed)?;
-            let hashes = reading.open_table(HASHES).map_err(tables::failed)?;
-            let Some(id) = hashes.get(hash.as_slice()).map_err(tables::failed)? else { return Ok(None) };
+            let reading = database.begin_read().map_err(failed)?;
+            let hashes = reading.open_table(HASHES).map_err(failed)?;
+            let Some(id) = hashes.get(hash.as_slice()).map_err(failed)? else { return Ok(None) };
             tables::get(database, KEYS, id.value())
         })
     }
 
-    fn keys(&self, after: Option<&str>, most: usize) -> Answer<'_, Vec<Key>> {
+    fn keys<'a>(&'a self, after: Option<&'a str>, most: usize) -> Answer<'a, Vec<Key>> {
         self.read(|database| tables::page(database, KEYS, after, most))
     }
 
     fn audit(&self, before: Option<u64>, most: usize) -> Answer<'_, Vec<AuditEntry>> {
         self.read(|database| {
-            let reading = database.begin_read().map_err(tables::failed)?;
-            let table = reading.open_table(AUDIT).map_err(tables::failed)?;
-            let entries = table.range(..before.unwrap_or(u64::MAX)).map_err(tables::failed)?.rev().take(most);
-            entries.map(|entry| tables::parse(entry.map_err(tables::failed)?.1.value())).collect()
+            let reading = database.begin_read().map_err(failed)?;
+            let table = reading.open_table(AUDIT).map_err(failed)?;
+            let entries = table.range(..before.unwrap_or(u64::MAX)).map_err(failed)?.rev().take(most);
+            entries.map(|entry| parse(entry.map_err(failed)?.1.value())).collect()
         })
     }
 
-    fn token_revoked(&self, jti: &str) -> Answer<'_, bool> {
+    fn token_revoked<'a>(&'a self, jti: &'a str) -> Answer<'a, bool> {
         self.read(|database| {
-            let reading = database.begin_read().map_err(tables::failed)?;
-            let revoked = reading.open_table(REVOKED).map_err(tables::failed)?;
-            Ok(revoked.get(jti).map_err(tables::failed)?.is_some())
+            let reading = database.begin_read().map_err(failed)?;
+            let revoked = reading.open_table(REVOKED).map_err(failed)?;
+            Ok(revoked.get(jti).map_err(failed)?.is_some())
         })
     }
 
     fn has_admin(&self, now: u64) -> Answer<'_, bool> {
-        self.write(move |database| change::has_admin(&tables::begin(database)?, now))
+        self.write(move |database| change::has_admin(&mut Writing(&tables::begin(database)?), now))
     }
 
     fn apply(&self, change: Change, note: Note) -> Answer<'_, u64> {
         let version = Arc::clone(&self.version);
         self.write(move |database| {
-            let after = change::apply(database, change, &note)?;
+            let after = writing::apply(database, change, &note)?;
             version.fetch_max(after, Ordering::AcqRel);
             Ok(after)
         })
     }
 
     fn touch(&self, used: Vec<(String, u64)>) -> Answer<'_, ()> {
-        self.write(move |database| change::touch(database, &used))
+        self.write(move |database| writing::touch(database, &used))
     }
 }
 

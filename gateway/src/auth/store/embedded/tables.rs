@@ -1,10 +1,10 @@
 //! The tables of the file, and records in and out of them as JSON.
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::StoreError;
+use super::super::change::{failed, parse, write};
 use crate::auth::policy;
 
 /// Records by name or id.
@@ -28,11 +28,6 @@ pub(super) const VERSION: &str = "version";
 const LAYOUT: &str = "layout";
 /// This program's layout.
 const THIS_LAYOUT: u64 = 1;
-
-/// Any failure of the file.
-pub(super) fn failed(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Failed(error.to_string())
-}
 
 /// Makes what a new file lacks; returns its version.
 pub(super) fn initialize(database: &Database) -> Result<u64, StoreError> {
@@ -90,7 +85,15 @@ pub(super) fn page<T: DeserializeOwned>(
     most: usize,
 ) -> Result<Vec<T>, StoreError> {
     let reading = database.begin_read().map_err(failed)?;
-    let table = reading.open_table(table).map_err(failed)?;
+    behind(&reading.open_table(table).map_err(failed)?, after, most)
+}
+
+/// Records of an open table behind `after`, in the order of their names.
+pub(super) fn behind<T: DeserializeOwned>(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    after: Option<&str>,
+    most: usize,
+) -> Result<Vec<T>, StoreError> {
     let after = after.unwrap_or_default();
     let range = table.range(after..).map_err(failed)?;
     // The first one may be `after` itself.
@@ -105,14 +108,4 @@ pub(super) fn page<T: DeserializeOwned>(
         }
     }
     Ok(records)
-}
-
-/// A record from its bytes.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(failed)
-}
-
-/// A record's bytes.
-pub(super) fn write<T: Serialize>(record: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(record).map_err(failed)
 }

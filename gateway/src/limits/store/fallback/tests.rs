@@ -12,6 +12,7 @@ use super::{Fallback, Outage};
 use crate::clock::Clock;
 use crate::limits::store::{Fleet, LimitStore, MemoryStore, Settlement, StoreError, Taken, conformance};
 use crate::limits::{Allowance, Balance, Demand, LimitError, Limits, Refusal, Scope};
+use crate::redis_link::LinkError;
 
 /// A store in memory that is away when told, and then takes as long as Redis to say so.
 struct Flaky {
@@ -25,7 +26,7 @@ impl Flaky {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.away.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(250)).await;
-            return Err(StoreError::TimedOut(Duration::from_millis(250)));
+            return Err(StoreError::Redis(LinkError::TimedOut(Duration::from_millis(250))));
         }
         Ok(())
     }

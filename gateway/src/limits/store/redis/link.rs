@@ -1,17 +1,11 @@
-//! The way to Redis: one connection that comes back by itself, and scripts that answer soon or fail.
+//! What is run in Redis for the limits: its scripts, their clock, and the keys of a subject.
 
-use std::time::Duration;
-
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use redis::{Client, FromRedisValue, IntoConnectionInfo, Script, ScriptInvocation};
+use redis::{FromRedisValue, Script, ScriptInvocation};
 
 #[cfg(test)]
 use crate::clock::Clock;
 use crate::limits::store::StoreError;
-
-/// Replies are awaited so long. A request is decided within it, by Redis or by what stands in for it.
-pub(super) const TIMEOUT: Duration = Duration::from_millis(250);
+use crate::redis_link::RedisLink;
 
 /// Where the scripts' time comes from.
 #[derive(Debug, Clone)]
@@ -36,24 +30,14 @@ impl Time {
 
 /// A connection and what is run over it.
 pub(super) struct Link {
-    manager: ConnectionManager,
+    redis: RedisLink,
     time: Time,
     pub(super) scripts: Scripts,
 }
 
 impl Link {
-    /// Connects at the first use. Needs a tokio runtime around it.
-    pub(super) fn new(url: &str, time: Time) -> Result<Self, StoreError> {
-        let info = url.into_connection_info().map_err(StoreError::Failed)?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(StoreError::Failed)?;
-        // No retries inside: whoever asks has a policy for failure, and asks again.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
-        let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(StoreError::Failed)?;
-        Ok(Self { manager, time, scripts: Scripts::default() })
+    pub(super) fn new(redis: RedisLink, time: Time) -> Self {
+        Self { redis, time, scripts: Scripts::default() }
     }
 
     /// Begins a call of a script, with the time.
@@ -63,13 +47,9 @@ impl Link {
         call
     }
 
-    /// Runs a script. The time-out covers connecting too, which the connection's own does not.
+    /// Runs a script.
     pub(super) async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let mut manager = self.manager.clone();
-        match tokio::time::timeout(TIMEOUT, call.invoke_async(&mut manager)).await {
-            Ok(reply) => reply.map_err(StoreError::Failed),
-            Err(_) => Err(StoreError::TimedOut(TIMEOUT)),
-        }
+        Ok(self.redis.run(call).await?)
     }
 }
 

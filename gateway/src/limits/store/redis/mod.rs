@@ -34,6 +34,7 @@ use self::reply::Reply;
 pub use self::worker::Worker;
 use super::{Counted, Fleet, Grant, LimitStore, Receipt, Settlement, StoreError, Taken};
 use crate::limits::terms::{Allowance, Balance, Demand};
+use crate::redis_link::RedisLink;
 
 /// Settlements that may wait for the worker.
 const OUTBOX: usize = 8_192;
@@ -93,11 +94,9 @@ struct Job {
 }
 
 impl RedisStore {
-    /// A store that connects at its first use, and the worker whose [`run`](Worker::run) settles for it.
-    ///
-    /// Needs a tokio runtime around it. Fails only where the URL makes no sense.
-    pub fn new(url: &str, timing: Timing) -> Result<(Self, Worker), StoreError> {
-        Ok(Self::with_link(Link::new(url, Time::Server)?, timing, OUTBOX))
+    /// A store behind a link, and the worker whose [`run`](Worker::run) settles for it.
+    pub fn new(redis: RedisLink, timing: Timing) -> (Self, Worker) {
+        Self::with_link(Link::new(redis, Time::Server), timing, OUTBOX)
     }
 
     fn with_link(link: Link, timing: Timing, outbox: usize) -> (Self, Worker) {

@@ -145,11 +145,7 @@ impl Worker {
 
 /// Whether the server was not reached; what it answered with an error, it would so again.
 fn may_pass_later(error: &StoreError) -> bool {
-    match error {
-        StoreError::TimedOut(_) => true,
-        StoreError::Failed(error) => error.code().is_none(),
-        StoreError::Garbled | StoreError::Closed => false,
-    }
+    matches!(error, StoreError::Redis(error) if error.may_pass_later())
 }
 
 impl Shared {

@@ -8,19 +8,27 @@ use redis::{Client, Cmd, FromRedisValue};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use super::RedisLink;
+
 /// A running server.
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     port: u16,
     folder: TempDir,
+    options: &'static [&'static str],
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more options of redis-server.
+    pub(crate) async fn start_with(options: &'static [&'static str]) -> Self {
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut server = Self { process: spawn(port, &folder), port, folder };
+            let mut server = Self { process: spawn(port, &folder, options), port, folder, options };
             if server.answers().await {
                 return server;
             }
@@ -28,33 +36,41 @@ impl Server {
         panic!("redis-server does not start: somebody else always has the port");
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    pub(super) fn query<T: FromRedisValue>(&self, command: &Cmd) -> T {
+    pub(crate) fn link(&self) -> RedisLink {
+        RedisLink::new(&self.url(), None).unwrap()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn query<T: FromRedisValue>(&self, command: &Cmd) -> T {
         let mut connection = Client::open(self.url()).unwrap().get_connection().unwrap();
         command.query(&mut connection).unwrap()
     }
 
     /// It keeps its connections and says nothing.
-    pub(super) fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    pub(super) fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal("-CONT");
     }
 
     /// It is gone, with its data.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// It is there again, at the same place.
-    pub(super) async fn restart(&mut self) {
-        self.process = spawn(self.port, &self.folder);
+    pub(crate) async fn restart(&mut self) {
+        self.process = spawn(self.port, &self.folder, self.options);
         assert!(self.answers().await, "redis-server does not start again");
     }
 
@@ -86,12 +102,13 @@ impl Drop for Server {
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
+fn spawn(port: u16, folder: &TempDir, options: &[&str]) -> Child {
     Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+        .args(options)
         .arg("--dir")
         .arg(folder.path())
         .stdout(Stdio::null())
         .spawn()
-        .expect("the tests of limits need redis-server (apt-get install redis-server)")
+        .expect("these tests need redis-server (apt-get install redis-server)")
 }

@@ -1,6 +1,7 @@
 //! Slows those who guess credentials: failed logins by address.
 //!
-//! Only failures count, so nobody with a good credential is slowed by using it often. IPv6 addresses count by /64,
+//! Only failures count, and a credential that was good here before is never asked to wait: so nobody behind the
+//! address of a guesser, a proxy's or a household's, is kept out by him once known. IPv6 addresses count by /64,
 //! since that is what one host is given. Memory is bounded: where [`MOST_ADDRESSES`] fail at once, those seen first
 //! are remembered and newcomers pass: with that many addresses a guesser is not stopped by address anyway, and to
 //! refuse newcomers would let a guesser lock everybody out.

@@ -1,0 +1,80 @@
+//! The stores that the configuration names, opened: the data folder's, or the Redis that replicas share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::auth::store::AuthStore;
+use gateway::auth::store::embedded::EmbeddedStore;
+use gateway::auth::store::redis::RedisStore;
+use gateway::auth::throttle::Throttle;
+use gateway::auth::{Access, RoleNames, issuers};
+use gateway::clock::Clock;
+use gateway::config::Config;
+use gateway::redis_link::RedisLink;
+
+use super::Failure;
+use super::background::Background;
+
+/// Attempts to reach Redis at the start, which may come up beside us, and the time between them.
+const ATTEMPTS: u32 = 40;
+const BETWEEN: Duration = Duration::from_millis(250);
+
+/// The way to the Redis that replicas share, if they do.
+pub(super) fn link(config: &Config) -> Result<Option<RedisLink>, Failure> {
+    let Some(url) = config.shared_store() else { return Ok(None) };
+    let ca = match &config.store_ca {
+        Some(path) => {
+            let read = std::fs::read(path);
+            Some(read.map_err(|error| Failure::new(format!("{} (--store-ca): {error}", path.display())))?)
+        }
+        None => None,
+    };
+    RedisLink::new(url, ca.as_deref()).map(Some).map_err(|error| Failure::new(format!("--store: {error}")))
+}
+
+/// Who may do what. Needs a tokio runtime around it.
+pub(super) async fn open_access(
+    config: &Config,
+    link: Option<&RedisLink>,
+    background: &mut Background,
+) -> Result<Access, Failure> {
+    let store = match link {
+        Some(link) => shared(link, background).await?,
+        None => embedded(config)?,
+    };
+    let roles = Arc::new(RoleNames::default());
+    roles.refresh(&*store).await.map_err(Failure::new)?;
+    let access = Access::new(Arc::clone(&store), Clock::System);
+    let (folder, settings, known) = (config.data_dir.clone(), config.access.clone(), Arc::clone(&roles));
+    let open =
+        move || issuers::open(&folder, &settings.token_issuer, settings.issuers.as_deref(), &*store, known);
+    // Signing keys are read and made by calls that block.
+    let tokens = tokio::task::spawn_blocking(open).await.map_err(Failure::new)?.map_err(Failure::new)?;
+    let access = access.with_tokens(tokens, roles);
+    Ok(match std::num::NonZeroU32::new(config.access.failed_logins) {
+        Some(failures) => access.with_throttle(Throttle::per_minute(failures)),
+        None => access,
+    })
+}
+
+fn embedded(config: &Config) -> Result<Arc<dyn AuthStore>, Failure> {
+    let path = config.data_dir.join("access.redb");
+    let store =
+        EmbeddedStore::open(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    Ok(Arc::new(store))
+}
+
+async fn shared(link: &RedisLink, background: &mut Background) -> Result<Arc<dyn AuthStore>, Failure> {
+    let mut attempt = 1;
+    let store = loop {
+        match RedisStore::open(link.clone()).await {
+            Ok(store) => break store,
+            Err(error) if attempt == ATTEMPTS => return Err(Failure::new(format!("--store: {error}"))),
+            Err(error) => tracing::warn!(%error, attempt, "the store cannot be used yet"),
+        }
+        attempt += 1;
+        tokio::time::sleep(BETWEEN).await;
+    };
+    background.run_beside(store.clone().keep_looking());
+    Ok(Arc::new(store))
+}
