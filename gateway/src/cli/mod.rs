@@ -12,6 +12,7 @@ mod model;
 mod office;
 mod options;
 mod serve;
+mod spin;
 mod stores;
 mod token;
 

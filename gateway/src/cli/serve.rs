@@ -32,6 +32,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal, then drains.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    super::spin::shorten();
     let loaded = options.load()?;
     telemetry::init(&loaded.config.log);
     for variable in &loaded.unknown_variables {

@@ -82,13 +82,13 @@ mod tests {
 
     fn disarmed(text: &str) -> String {
         let mut text = text.to_owned();
-        ControlSpellings::new(["<|im_end|>", "<|im_start|>", "aba", "x"]).disarm(&mut text);
+        ControlSpellings::new(["<|im_end|>", "<|im_start|>", "xyx", "q"]).disarm(&mut text);
         text
     }
 
     #[test]
     fn text_without_a_spelling_is_left_as_it_is() {
-        for text in ["", "plain", "<|im_en", "im_end|>", "x", "grün 🦀"] {
+        for text in ["", "plain", "<|im_en", "im_end|>", "q", "grün 🦀"] {
             assert_eq!(disarmed(text), text);
         }
     }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn of_interlocked_spellings_none_stays_whole() {
-        assert_eq!(pieces(&disarmed("ababa")).collect::<Vec<_>>(), ["a", "ba", "ba"]);
+        assert_eq!(pieces(&disarmed("xyxyx")).collect::<Vec<_>>(), ["x", "yx", "yx"]);
     }
 
     #[test]
@@ -121,10 +121,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_piece_holds_a_spelling_and_nothing_is_lost(text in "[<|im_endstarb>é]{0,40}(<\\|im_end\\|>)?[abx]{0,9}") {
+        fn no_piece_holds_a_spelling_and_nothing_is_lost(text in "[<|im_endstar>é]{0,40}(<\\|im_end\\|>)?[xyq]{0,9}") {
             let disarmed = disarmed(&text);
             for piece in pieces(&disarmed) {
-                for spelling in ["<|im_end|>", "<|im_start|>", "aba"] {
+                for spelling in ["<|im_end|>", "<|im_start|>", "xyx"] {
                     prop_assert!(!piece.contains(spelling));
                 }
             }
