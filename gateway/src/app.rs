@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::accounting::Books;
+use crate::accounting::usage::Usage;
 use crate::auth::Access;
 use crate::limits::Limits;
 use crate::routing::Catalog;
@@ -17,6 +19,10 @@ pub struct App {
     pub access: Arc<Access>,
     /// Who may spend how much.
     pub admission: Arc<Limits>,
+    /// What every request used, and how it ended.
+    pub books: Books,
+    /// What every subject used.
+    pub usage: Arc<Usage>,
     /// Whether the process is about to end.
     pub lifecycle: Lifecycle,
     /// Bounds of requests and answers.

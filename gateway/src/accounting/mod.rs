@@ -2,6 +2,7 @@
 
 mod record;
 mod settlement;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -39,6 +40,15 @@ impl Ledger for LogLedger {
     }
 }
 
+/// Several ledgers, told one after the other.
+impl Ledger for Vec<Arc<dyn Ledger>> {
+    fn settle(&self, record: &Record) {
+        for ledger in self {
+            ledger.settle(record);
+        }
+    }
+}
+
 /// Opens the account of a request.
 #[derive(Clone)]
 pub struct Books {
@@ -52,8 +62,8 @@ impl Books {
     }
 
     /// The account of a request that has just been let in.
-    pub fn open(&self, id: impl Into<Arc<str>>, route: &'static str) -> Settlement {
-        Settlement::open(Arc::clone(&self.ledger), id.into(), route)
+    pub fn open(&self, id: impl Into<Arc<str>>, route: &'static str, subject: &Arc<str>) -> Settlement {
+        Settlement::open(Arc::clone(&self.ledger), id.into(), route, Arc::clone(subject))
     }
 }
 

@@ -34,6 +34,10 @@ pub struct Record {
     pub id: Arc<str>,
     /// The operation.
     pub route: &'static str,
+    /// Whose request it was.
+    pub subject: Arc<str>,
+    /// Whether an engine began it.
+    pub started: bool,
     /// The model, once it was known to be served here.
     pub model: Arc<str>,
     /// The response's status; a stream that fails later keeps its 200.

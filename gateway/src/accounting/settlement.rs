@@ -16,6 +16,7 @@ pub struct Settlement {
     ledger: Arc<dyn Ledger>,
     id: Arc<str>,
     route: &'static str,
+    subject: Arc<str>,
     model: Arc<str>,
     opened: Instant,
     status: u16,
@@ -28,11 +29,17 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    pub(super) fn open(ledger: Arc<dyn Ledger>, id: Arc<str>, route: &'static str) -> Self {
+    pub(super) fn open(
+        ledger: Arc<dyn Ledger>,
+        id: Arc<str>,
+        route: &'static str,
+        subject: Arc<str>,
+    ) -> Self {
         Self {
             ledger,
             id,
             route,
+            subject,
             model: UNKNOWN_MODEL.into(),
             opened: Instant::now(),
             status: 200,
@@ -108,6 +115,8 @@ impl Drop for Settlement {
         self.ledger.settle(&Record {
             id: Arc::clone(&self.id),
             route: self.route,
+            subject: Arc::clone(&self.subject),
+            started: self.started,
             model: Arc::clone(&self.model),
             status: self.status,
             outcome,

@@ -31,7 +31,7 @@ fn delta(tokens: u32) -> Event {
 #[test]
 fn a_whole_answer_is_completed_with_the_engine_s_usage() {
     let (books, ledger) = books();
-    let mut settlement = books.open("req_1", "create");
+    let mut settlement = books.open("req_1", "create", &"alice".into());
     settlement.routed("m");
     settlement.prompt(TokenCount::Exact(5));
     settlement.observe(&delta(2));
@@ -48,7 +48,7 @@ fn a_whole_answer_is_completed_with_the_engine_s_usage() {
 #[test]
 fn a_dropped_request_is_cancelled_with_what_was_seen_of_it() {
     let (books, ledger) = books();
-    let mut settlement = books.open("req_1", "create");
+    let mut settlement = books.open("req_1", "create", &"alice".into());
     settlement.prompt(TokenCount::Estimate(5));
     settlement.observe(&delta(2));
     settlement.observe(&delta(1));
@@ -61,7 +61,7 @@ fn a_dropped_request_is_cancelled_with_what_was_seen_of_it() {
 #[test]
 fn a_refusal_takes_the_error_s_status_and_the_first_end_counts() {
     let (books, ledger) = books();
-    let mut settlement = books.open("req_1", "create");
+    let mut settlement = books.open("req_1", "create", &"alice".into());
     let refused: Result<(), _> = settlement.note(Err(ApiError::new(ErrorKind::NotFound, "no such model")));
     assert!(refused.is_err());
     settlement.fail(&ApiError::server());

@@ -12,7 +12,6 @@ use openapi::models::ListObject;
 use poem::Request;
 use poem_openapi::OpenApi;
 
-use crate::accounting::Books;
 use crate::api::payload::{Limited, SerdeJson};
 use crate::api::{Tag, generation, start_for};
 use crate::app::App;
@@ -29,8 +28,6 @@ const MOST_INPUTS: usize = 2048;
 pub struct EmbeddingsApi {
     /// The shared parts.
     pub app: Arc<App>,
-    /// Where requests are settled.
-    pub books: Books,
 }
 
 #[OpenApi(tag = "Tag::Embeddings")]
@@ -43,7 +40,7 @@ impl EmbeddingsApi {
         http: &Request,
         request: SerdeJson<EmbeddingsRequest>,
     ) -> Result<Limited<SerdeJson<EmbeddingsResponse>>, ApiError> {
-        let mut settlement = self.books.open(generation::request_id(http), ROUTE);
+        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
         let SerdeJson(request) = request;
         let engine = generation::route(&self.app, &caller, &request.model, &mut settlement)?;
         settlement.note(check_dimensions(request.dimensions, engine.card()))?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::chat::ChatApi;
 use super::completions::CompletionsApi;
 use crate::accounting::tests::{Collected, books};
+use crate::accounting::usage::Usage;
 use crate::app::{App, HttpLimits};
 use crate::auth::tests::access;
 use crate::clock::Clock;
@@ -30,7 +31,6 @@ pub(crate) struct Surface {
     pub(crate) ledger: Arc<Collected>,
     pub(crate) lifecycle: Lifecycle,
     app: Arc<App>,
-    books: crate::accounting::Books,
 }
 
 impl Surface {
@@ -43,10 +43,12 @@ impl Surface {
             catalog: Catalog::new(vec![Arc::clone(&engine) as Arc<dyn Engine>]),
             access: access(KEY),
             admission: limits(),
+            books,
+            usage: Arc::new(Usage::in_memory()),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { keep_alive: Duration::from_mins(10), ..HttpLimits::default() },
         });
-        Self { engine, ledger, lifecycle, app, books }
+        Self { engine, ledger, lifecycle, app }
     }
 
     /// Posts a body with the key.
@@ -57,10 +59,7 @@ impl Surface {
             .header("authorization", format!("Bearer {KEY}"))
             .content_type("application/json")
             .body(Body::from(body.to_string()));
-        let apis = (
-            ChatApi::with_books(Arc::clone(&self.app), self.books.clone()),
-            CompletionsApi::with_books(Arc::clone(&self.app), self.books.clone()),
-        );
+        let apis = (ChatApi::new(Arc::clone(&self.app)), CompletionsApi::new(Arc::clone(&self.app)));
         let routes =
             Route::new().nest("/", OpenApiService::new(apis, "", "")).data(Arc::clone(&self.app.access));
         Rescue::new(routes, Box::new(|_| None)).call(request).await.expect("rescued")

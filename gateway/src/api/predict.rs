@@ -7,7 +7,6 @@ use openapi::predict::{PredictRequest, PredictResponse};
 use poem::Request;
 use poem_openapi::OpenApi;
 
-use crate::accounting::Books;
 use crate::api::generation::Begun;
 use crate::api::payload::{Limited, SerdeJson};
 use crate::api::{Tag, generation};
@@ -25,8 +24,6 @@ const ROUTE: &str = "predict";
 pub struct PredictApi {
     /// The shared parts.
     pub app: Arc<App>,
-    /// Where requests are settled.
-    pub books: Books,
 }
 
 #[OpenApi(tag = "Tag::Predict")]
@@ -41,7 +38,7 @@ impl PredictApi {
         http: &Request,
         body: SerdeJson<PredictRequest>,
     ) -> Result<Limited<SerdeJson<PredictResponse>>, ApiError> {
-        let mut settlement = self.books.open(generation::request_id(http), ROUTE);
+        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
         let SerdeJson(PredictRequest { prompt, model, max_tokens }) = body;
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(self.app.catalog.resolve_or_default(model.as_deref()))?;

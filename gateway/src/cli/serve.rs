@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::accounting::{Books, Ledger, LogLedger};
 use gateway::app::{App, HttpLimits};
 use gateway::auth::{Access, ensure_admin};
 use gateway::clock::Clock;
@@ -96,8 +97,24 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
         })?;
     let address = listener.address();
     // With no engine yet, the routes answer that the gateway is alive and not ready.
-    let admission = Arc::new(open_limits(config.limits.outage, link, &mut background));
-    let app = |engines| app(engines, (Arc::clone(&access), Arc::clone(&admission)), &config, &lifecycle);
+    let usage = Arc::new(stores::open_usage(&config, link.as_ref())?);
+    background.run(|stop| Arc::clone(&usage).keep_flushing(stop));
+    let admission = Arc::new(open_limits(config.limits.outage, link.clone(), &mut background));
+    let app = |engines| {
+        let ledgers: Vec<Arc<dyn Ledger>> = vec![Arc::new(LogLedger), Arc::clone(&usage) as _];
+        Arc::new(App {
+            catalog: Catalog::new(engines),
+            access: Arc::clone(&access),
+            admission: Arc::clone(&admission),
+            books: Books::new(Arc::new(ledgers)),
+            usage: Arc::clone(&usage),
+            lifecycle: lifecycle.clone(),
+            limits: HttpLimits {
+                max_body_bytes: config.server.max_body_bytes,
+                keep_alive: config.server.keep_alive,
+            },
+        })
+    };
     let endpoint = Arc::new(Switch::new(routes(app(Vec::new()))));
     let accepting =
         server::serve(listener, Arc::clone(&endpoint) as _, config.server.clone(), lifecycle.clone());
@@ -131,17 +148,6 @@ async fn load(
         lifecycle.finished(Duration::ZERO).await;
     }
     outcome.map(Some)
-}
-
-fn app(
-    engines: Vec<Arc<dyn Engine>>,
-    (access, admission): (Arc<Access>, Arc<Limits>),
-    config: &Config,
-    lifecycle: &Lifecycle,
-) -> Arc<App> {
-    let limits =
-        HttpLimits { max_body_bytes: config.server.max_body_bytes, keep_alive: config.server.keep_alive };
-    Arc::new(App { catalog: Catalog::new(engines), access, admission, lifecycle: lifecycle.clone(), limits })
 }
 
 /// Opens who may do what; the first start makes an admin and shows its key.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::accounting::usage::embedded::EmbeddedUsage;
+use gateway::accounting::usage::redis::RedisUsage;
+use gateway::accounting::usage::{Usage, UsageStore};
 use gateway::auth::store::AuthStore;
 use gateway::auth::store::embedded::EmbeddedStore;
 use gateway::auth::store::redis::RedisStore;
@@ -55,6 +58,19 @@ pub(super) async fn open_access(
         Some(failures) => access.with_throttle(Throttle::per_minute(failures)),
         None => access,
     })
+}
+
+/// What every subject used.
+pub(super) fn open_usage(config: &Config, link: Option<&RedisLink>) -> Result<Usage, Failure> {
+    let store: Arc<dyn UsageStore> = match link {
+        Some(link) => Arc::new(RedisUsage::new(link.clone())),
+        None => {
+            let path = config.data_dir.join("usage.redb");
+            let opened = EmbeddedUsage::open(&path);
+            Arc::new(opened.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?)
+        }
+    };
+    Ok(Usage::new(store, Clock::System))
 }
 
 fn embedded(config: &Config) -> Result<Arc<dyn AuthStore>, Failure> {

@@ -13,13 +13,13 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
 use self::allowed::Paths;
-use crate::accounting::{Books, LogLedger};
 use crate::api::admin::access::AccessApi;
 use crate::api::admin::audit::AuditApi;
 use crate::api::admin::keys::KeysApi;
 use crate::api::admin::roles::RolesApi;
 use crate::api::admin::subjects::SubjectsApi;
 use crate::api::admin::tokens::AccessTokensApi;
+use crate::api::admin::usage::UsageApi;
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
 use crate::api::docs;
@@ -36,21 +36,20 @@ use crate::error::rescue::Rescue;
 /// Every operation, in the order of the document.
 type Operations = (
     (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi),
-    (RolesApi, SubjectsApi, KeysApi, AccessTokensApi, AuditApi, AccessApi),
+    (RolesApi, SubjectsApi, KeysApi, AccessTokensApi, AuditApi, UsageApi, AccessApi),
     HealthApi,
 );
 
 fn operations(app: Arc<App>) -> Operations {
-    let books = || Books::new(Arc::new(LogLedger));
     let shared = || Arc::clone(&app);
     (
         (
-            ChatApi::with_books(shared(), books()),
-            CompletionsApi::with_books(shared(), books()),
-            EmbeddingsApi { app: shared(), books: books() },
+            ChatApi::new(shared()),
+            CompletionsApi::new(shared()),
+            EmbeddingsApi { app: shared() },
             ModelsApi { app: shared() },
             TokensApi { app: shared() },
-            PredictApi { app: shared(), books: books() },
+            PredictApi { app: shared() },
         ),
         (
             RolesApi { app: shared() },
@@ -58,6 +57,7 @@ fn operations(app: Arc<App>) -> Operations {
             KeysApi { app: shared() },
             AccessTokensApi { app: shared() },
             AuditApi { app: shared() },
+            UsageApi { app: shared() },
             AccessApi { app: shared() },
         ),
         HealthApi { app },

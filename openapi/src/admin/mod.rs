@@ -7,6 +7,7 @@ pub mod policy;
 pub mod roles;
 pub mod subjects;
 pub mod tokens;
+pub mod usage;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -7,6 +7,7 @@ pub mod roles;
 pub mod subjects;
 mod tagged;
 pub mod tokens;
+pub mod usage;
 
 use poem_openapi::param::Query;
 

@@ -7,6 +7,8 @@ use poem::http::Method;
 use poem::{Body, Request, Response};
 use serde_json::{Value, json};
 
+use crate::accounting::Books;
+use crate::accounting::usage::Usage;
 use crate::api::harness::limits;
 use crate::app::{App, HttpLimits};
 use crate::auth::tests::access;
@@ -37,10 +39,13 @@ impl Answer {
 
 impl Client {
     fn admin() -> Self {
+        let usage = Arc::new(Usage::in_memory());
         let app = App {
             catalog: Catalog::new(vec![Arc::new(ScriptedEngine::new("m", Script::text(["Hello"])))]),
             access: access(KEY),
             admission: limits(),
+            books: Books::new(Arc::clone(&usage) as _),
+            usage,
             lifecycle: Lifecycle::new(),
             limits: HttpLimits::default(),
         };

@@ -14,7 +14,6 @@ use poem_openapi::OpenApi;
 
 pub use request::{ChatPlan, parse};
 
-use crate::accounting::{Books, LogLedger};
 use crate::api::generation::Begun;
 use crate::api::payload::{Events, JsonOrEvents, Limited, SerdeJson};
 use crate::api::{Tag, generation};
@@ -30,18 +29,12 @@ const ROUTE: &str = "create_chat_completion";
 #[derive(Debug)]
 pub struct ChatApi {
     app: Arc<App>,
-    books: Books,
 }
 
 impl ChatApi {
-    /// The resource, whose requests are settled in the log.
+    /// The resource.
     pub fn new(app: Arc<App>) -> Self {
-        Self::with_books(app, Books::new(Arc::new(LogLedger)))
-    }
-
-    /// The resource, whose requests are settled in these books.
-    pub fn with_books(app: Arc<App>, books: Books) -> Self {
-        Self { app, books }
+        Self { app }
     }
 }
 
@@ -57,7 +50,7 @@ impl ChatApi {
         http: &Request,
         body: SerdeJson<ChatRequest>,
     ) -> Result<Limited<JsonOrEvents<ChatCompletion, ChatChunk>>, ApiError> {
-        let mut settlement = self.books.open(generation::request_id(http), ROUTE);
+        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
         let plan = settlement.note(ChatPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let ChatPlan { request, stream, shape, service_tier, .. } = plan;

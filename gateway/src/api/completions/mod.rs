@@ -7,7 +7,6 @@ use openapi::message::ResponseFormat;
 use poem::Request;
 use poem_openapi::OpenApi;
 
-use crate::accounting::{Books, LogLedger};
 use crate::api::generation::Begun;
 use crate::api::generation::fields::{integer, invalid, missing, unsupported, unsupported_value};
 use crate::api::generation::sampling::{self, MAX_CHOICES, SamplingFields};
@@ -28,18 +27,12 @@ const DEFAULT_MAX_TOKENS: u32 = 16;
 #[derive(Debug)]
 pub struct CompletionsApi {
     app: Arc<App>,
-    books: Books,
 }
 
 impl CompletionsApi {
-    /// The resource, whose requests are settled in the log.
+    /// The resource.
     pub fn new(app: Arc<App>) -> Self {
-        Self::with_books(app, Books::new(Arc::new(LogLedger)))
-    }
-
-    /// The resource, whose requests are settled in these books.
-    pub fn with_books(app: Arc<App>, books: Books) -> Self {
-        Self { app, books }
+        Self { app }
     }
 }
 
@@ -55,7 +48,7 @@ impl CompletionsApi {
         http: &Request,
         body: SerdeJson<CompletionRequest>,
     ) -> Result<Limited<JsonOrEvents<Completion, Completion>>, ApiError> {
-        let mut settlement = self.books.open(generation::request_id(http), ROUTE);
+        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
         let plan = settlement.note(CompletionPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let echoes = settlement.note(plan.echoes(&*engine).await)?;

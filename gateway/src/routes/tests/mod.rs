@@ -12,6 +12,8 @@ use poem::http::{Method, StatusCode};
 use poem::{Body, Request, Response};
 use serde_json::Value;
 
+use crate::accounting::usage::Usage;
+use crate::accounting::{Books, LogLedger};
 use crate::api::harness::limits;
 use crate::app::{App, HttpLimits};
 use crate::auth::tests::access;
@@ -45,6 +47,8 @@ impl Surface {
             catalog: Catalog::new(vec![engine.clone()]),
             access: access(KEY),
             admission: limits(),
+            books: Books::new(Arc::new(LogLedger)),
+            usage: Arc::new(Usage::in_memory()),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { max_body_bytes: BODY_LIMIT, ..HttpLimits::default() },
         };

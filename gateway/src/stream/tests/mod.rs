@@ -56,7 +56,8 @@ impl Stage {
         let caller =
             Principal { subject: "t".into(), role: "user".into(), key: None, policy: Arc::default() };
         let listed = live.begin(&caller);
-        let events = Watched::new(generation, books.open("req_1", "create"), killed.clone(), listed);
+        let events =
+            Watched::new(generation, books.open("req_1", "create", &"alice".into()), killed.clone(), listed);
         Self { engine, ledger, killed, live, events, shape }
     }
 

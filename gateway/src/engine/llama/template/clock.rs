@@ -1,5 +1,7 @@
 //! The date as templates ask for it: `strftime_now` in UTC, with the directives that chat templates use.
 
+use crate::clock::civil;
+
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
     "January",
@@ -53,20 +55,13 @@ struct Moment {
 }
 
 impl Moment {
-    /// The civil date of a day, by Howard Hinnant's algorithm with years that begin in March.
     fn new(seconds: u64) -> Self {
         let days = seconds / 86_400;
-        let shifted = days + 719_468;
-        let era = shifted / 146_097;
-        let of_era = shifted % 146_097;
-        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * of_year + 2) / 153;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let (year, month, day) = civil(days);
         Self {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
+            year,
             month,
-            day: of_year - (153 * shifted_month + 2) / 5 + 1,
+            day,
             weekday: (days + 4) % 7,
             second: seconds % 60,
             minute: seconds / 60 % 60,
