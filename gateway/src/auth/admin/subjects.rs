@@ -6,6 +6,7 @@ use openapi::admin::subjects::{NewSubject, Subject, SubjectChange};
 use super::{Admin, Outcome, check_name, check_note, missing, pinned};
 use crate::auth::store::{Change, Expected};
 use crate::error::ApiError;
+use crate::error::rescue::shorten;
 
 impl Admin<'_> {
     /// Makes a subject.
@@ -59,13 +60,15 @@ impl Admin<'_> {
     /// The policy that a subject's record gives; a role that does not exist is the request's mistake.
     pub(super) async fn policy_of(&self, subject: &Subject) -> Outcome<Policy> {
         let Some(name) = &subject.role else { return Ok(subject.overrides.applied_to(&Policy::default())) };
-        let role = self
-            .access
-            .store()
-            .role(name)
-            .await?
-            .ok_or_else(|| ApiError::invalid(format!("there is no role `{name}`")).with_param("role"))?;
-        Ok(subject.overrides.applied_to(&role.policy))
+        Ok(subject.overrides.applied_to(&self.role_policy(name).await?))
+    }
+
+    /// The policy of a role that a request names.
+    pub(super) async fn role_policy(&self, name: &str) -> Outcome<Policy> {
+        let role = self.access.store().role(name).await?;
+        let unknown =
+            || ApiError::invalid(format!("there is no role `{}`", shorten(name))).with_param("role");
+        Ok(role.ok_or_else(unknown)?.policy)
     }
 
     /// The policy in force for a subject that there is.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use openapi::admin::tokens::{CreatedToken, InspectRequest, NewToken, RotateRequest, Rotated, TokenState};
 use serde_json::json;
 
-use super::{Admin, Outcome, check_name};
+use super::{Admin, Outcome, check_name, missing};
 use crate::auth::AuthError;
 use crate::auth::store::Change;
 use crate::auth::token::{self, MintError, TokenError};
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 
 /// Seconds that a token lives where nothing else was asked for.
 const TOKEN_LIFE: u64 = 60 * 60;
@@ -21,8 +21,16 @@ impl Admin<'_> {
     pub async fn create_token(&self, new: NewToken) -> Outcome<CreatedToken> {
         check_name(&new.subject, "subject")?;
         let tokens = self.access.tokens().ok_or_else(ApiError::server)?;
-        let rights = self.access.principal(&new.subject, new.role.as_deref()).await?;
+        let rights = match self.access.principal(&new.subject, new.role.as_deref()).await {
+            // Not the caller's own credential is refused, but its wish.
+            Err(AuthError::Disabled) => return Err(disabled()),
+            rights => rights?,
+        };
         self.may_grant("token.create", &new.subject, &rights.policy).await?;
+        if let Some(role) = &new.role {
+            // The subject's record hides this role only as long as it is there.
+            self.may_grant("token.create", &new.subject, &self.role_policy(role).await?).await?;
+        }
         let life = Duration::from_secs(new.expires_in.unwrap_or(TOKEN_LIFE));
         let asked = token::NewToken {
             subject: new.subject.clone(),
@@ -44,6 +52,10 @@ impl Admin<'_> {
     /// Revokes a token, at once and for good.
     pub async fn revoke_token(&self, jti: &str) -> Outcome<()> {
         check_name(jti, "jti")?;
+        // A key's streams end by its id: that is for those who may revoke the key.
+        if self.access.store().key(jti).await?.is_some() {
+            return Err(missing("token", jti));
+        }
         let until = self.access.now().saturating_add(REVOKED_FOR);
         self.apply(Change::RevokeToken(jti.to_owned(), until), "token.revoke").await?;
         self.access.live().end_key(jti);
@@ -83,4 +95,9 @@ impl Admin<'_> {
         self.tell("signing_key.rotate", &kid, json!({"overlap": request.overlap})).await?;
         Ok(Rotated { kid })
     }
+}
+
+fn disabled() -> ApiError {
+    let message = "the subject is disabled; enable it first";
+    ApiError::new(ErrorKind::Conflict, message).with_param("subject").with_code("disabled")
 }
