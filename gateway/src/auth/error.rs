@@ -4,6 +4,9 @@ use super::store::StoreError;
 use super::token::TokenError;
 use crate::error::{ApiError, ErrorKind};
 
+/// What every client is told whose credential is not taken, so that nobody learns which were good once.
+const REFUSED: &str = "the API key or token is not valid: it is unknown, has ended or was revoked";
+
 /// Why a credential is not taken. The client learns no more than that it is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
@@ -11,16 +14,16 @@ pub enum AuthError {
     #[error("no API key was sent; send it as: Authorization: Bearer YOUR_KEY")]
     Missing,
     /// Nobody has it.
-    #[error("the API key is not valid")]
+    #[error("the credential is unknown")]
     Unknown,
     /// Its time is over.
-    #[error("the API key is not valid")]
+    #[error("the key has ended")]
     Expired,
     /// It was revoked.
-    #[error("the API key is not valid")]
+    #[error("the credential was revoked")]
     Revoked,
     /// Its subject may not call at present.
-    #[error("the API key is not valid")]
+    #[error("the subject is disabled")]
     Disabled,
     /// It is a token that does not hold.
     #[error("{0}")]
@@ -69,7 +72,8 @@ impl From<AuthError> for ApiError {
             AuthError::Throttled(wait) => Self::new(ErrorKind::RateLimit, error.to_string())
                 .with_code("failed_logins")
                 .with_retry_after(wait),
-            refused => Self::new(ErrorKind::Authentication, refused.to_string()),
+            AuthError::Missing => Self::new(ErrorKind::Authentication, error.to_string()),
+            refused => Self::new(ErrorKind::Authentication, REFUSED).with_cause(refused),
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Why a token is refused: a label for metrics, and words for clients that help nobody to guess.
+//! Why a token is refused: a label for metrics, and words for the log.
 
 use jsonwebtoken::errors::{Error, ErrorKind};
 
 /// Why a token is refused.
 ///
-/// What a client is told is the same for all that is wrong before the signature is known to be right, and for all
-/// that only the issuer could put right. [`reason`](Self::reason) is for metrics and logs.
+/// Clients are told of none of it; [`reason`](Self::reason) is for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TokenError {
     /// It is not a JWT.
