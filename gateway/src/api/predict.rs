@@ -41,7 +41,7 @@ impl PredictApi {
         let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
         let SerdeJson(PredictRequest { prompt, model, max_tokens }) = body;
         let request = settlement.note(plan(prompt, max_tokens))?;
-        let named = settlement.note(self.app.catalog.resolve_or_default(model.as_deref()))?;
+        let named = settlement.note(generation::named(&self.app, &caller, model.as_deref()))?;
         let engine = generation::route(&self.app, &caller, &named.card().id, &mut settlement)?;
         let Begun { events, headers } =
             generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;

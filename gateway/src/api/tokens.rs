@@ -6,8 +6,8 @@ use openapi::message::{ToolChoice, ToolMode};
 use openapi::tokens::{DetokenizeRequest, DetokenizeResponse, TokenizeRequest, TokenizeResponse};
 use poem_openapi::OpenApi;
 
-use crate::api::Tag;
 use crate::api::payload::SerdeJson;
+use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
 use crate::engine::{self, ChatPrompt};
@@ -31,8 +31,7 @@ impl TokensApi {
         request: SerdeJson<TokenizeRequest>,
     ) -> Result<SerdeJson<TokenizeResponse>, ApiError> {
         let SerdeJson(request) = request;
-        let engine = self.app.catalog.resolve_or_default(request.model.as_deref())?;
-        caller.require_model(&engine.card().id)?;
+        let engine = generation::named(&self.app, &caller, request.model.as_deref())?;
         let wants_texts = request.return_token_strs.unwrap_or(false);
         let pieces = engine.tokenize(what_to_tokenize(request)?).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -53,8 +52,7 @@ impl TokensApi {
         request: SerdeJson<DetokenizeRequest>,
     ) -> Result<SerdeJson<DetokenizeResponse>, ApiError> {
         let SerdeJson(request) = request;
-        let engine = self.app.catalog.resolve_or_default(request.model.as_deref())?;
-        caller.require_model(&engine.card().id)?;
+        let engine = generation::named(&self.app, &caller, request.model.as_deref())?;
         let prompt = engine.detokenize(request.tokens).await?;
         Ok(SerdeJson(DetokenizeResponse { model: engine.card().id.clone(), prompt }))
     }

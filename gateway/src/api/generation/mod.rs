@@ -33,6 +33,17 @@ pub(crate) fn request_id(request: &Request) -> Arc<str> {
     request.data::<RequestId>().map_or_else(|| RequestId::generate().as_str().into(), |id| id.as_str().into())
 }
 
+/// The engine of the model that is named, or the first one where none is. What the caller may not use is refused
+/// before it is looked for: so nobody learns whether it exists.
+pub(crate) fn named(app: &App, caller: &Principal, model: Option<&str>) -> Result<Arc<dyn Engine>, ApiError> {
+    if let Some(model) = model {
+        caller.require_model(model)?;
+    }
+    let engine = app.catalog.resolve_or_default(model)?;
+    caller.require_model(&engine.card().id)?;
+    Ok(engine)
+}
+
 /// The engine that serves the model, as long as new work is taken.
 pub(crate) fn route(
     app: &App,
