@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::ServerSettings;
 use super::activity::Activity;
 use super::canned;
+use super::lines::Lines;
 
 /// How long a closed connection is read on, so that the client gets the answer instead of a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -45,6 +46,8 @@ pub(super) struct Guarded<S> {
     write_timeout: Duration,
     requests_seen: u64,
     awaiting: Awaiting,
+    /// The lines of the head that is awaited. Of pipelined requests only the first one's are looked at.
+    lines: Lines,
     read_deadline: Option<Pin<Box<Sleep>>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
     /// An answer of ours that replaces hyper's, and how much of it is written.
@@ -72,6 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             write_timeout: settings.write_timeout,
             requests_seen: 0,
             awaiting: Awaiting::Head,
+            lines: Lines::default(),
             read_deadline: Some(Box::pin(tokio::time::sleep_until(head_deadline))),
             write_deadline: None,
             replacement: (Vec::new(), 0),
@@ -81,10 +85,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 
     /// After bytes came: a new request's head has begun, if none was running.
-    fn note_bytes(&mut self) {
-        if self.is_http1 && self.awaiting == Awaiting::Request && !self.activity.is_busy() {
+    fn note_bytes(&mut self, bytes: &mut [u8]) {
+        if !self.is_http1 {
+            return;
+        }
+        if self.awaiting == Awaiting::Request && !self.activity.is_busy() {
             self.awaiting = Awaiting::Head;
+            self.lines = Lines::default();
             self.arm_read(self.header_timeout);
+        }
+        if self.awaiting == Awaiting::Head {
+            self.lines.check(bytes);
         }
     }
 
@@ -164,7 +175,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.prefix.len > 0 {
-            let bytes = this.prefix.bytes.get(..this.prefix.len).unwrap_or_default();
+            let bytes = this.prefix.bytes.get_mut(..this.prefix.len).unwrap_or_default();
+            if this.is_http1 {
+                this.lines.check(bytes);
+            }
             // hyper reads into at least a few kilobytes.
             buffer.put_slice(bytes);
             this.prefix.len = 0;
@@ -179,8 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut this.socket).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
-                if buffer.filled().len() > before {
-                    this.note_bytes();
+                if let Some(bytes) = buffer.filled_mut().get_mut(before..).filter(|bytes| !bytes.is_empty()) {
+                    this.note_bytes(bytes);
                 }
                 Poll::Ready(outcome)
             }

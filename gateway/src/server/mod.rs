@@ -9,6 +9,7 @@ mod activity;
 mod canned;
 mod connection;
 mod guarded;
+mod lines;
 mod listener;
 mod paced;
 mod switch;
