@@ -12,6 +12,7 @@ use crate::usage::Usage;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CompletionRequest {
     /// The model's name, as `GET /v1/models` lists it.
+    #[schemars(length(min = 1))]
     pub model: String,
     /// What to go on from.
     pub prompt: PromptInput,
@@ -25,12 +26,15 @@ pub struct CompletionRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<i64>,
     /// 0–2, default 1; 0 always takes the likeliest token.
+    #[schemars(range(min = 0, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// Above 0 up to 1, default 1: draws from the likeliest tokens that together have this probability.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
     /// How many completions of each prompt, default 1.
+    #[schemars(range(min = 1, max = 128))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<i64>,
     /// Only the same number as `n`: completions are not ranked.
@@ -49,15 +53,18 @@ pub struct CompletionRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
     /// 0–5: report the log-probability of each token and of that many alternatives.
+    #[schemars(range(min = 0, max = 5))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<i64>,
     /// From token id to a number, -100–100, that is added to its logit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logit_bias: Option<NumberMap>,
     /// -2–2, default 0: penalty for each time a token occurred.
+    #[schemars(range(min = -2, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frequency_penalty: Option<f64>,
     /// -2–2, default 0: penalty for a token that occurred.
+    #[schemars(range(min = -2, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence_penalty: Option<f64>,
     /// The caller's name for its end user. Has no effect on the answer.
@@ -65,12 +72,15 @@ pub struct CompletionRequest {
     pub user: Option<String>,
 
     /// Extension: keep only the `k` likeliest tokens; 0 (the default) is off.
+    #[schemars(range(min = 0, max = 4_294_967_295_u32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<i64>,
     /// Extension, 0–1: keep tokens at least this share as likely as the likeliest; 0 (the default) is off.
+    #[schemars(range(min = 0, max = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_p: Option<f64>,
     /// Extension, 0.01–100: llama.cpp's penalty on tokens seen; 1 (the default) is off.
+    #[schemars(range(min = 0.01, max = 100.0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat_penalty: Option<f64>,
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 /// Who speaks in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "MessageRole")]
 pub enum Role {
     /// Instructions above the user's.
     System,

@@ -30,11 +30,13 @@ pub struct Key {
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// Whom it stands for.
+    #[schemars(length(min = 1, max = 256), regex(pattern = super::NAME))]
     pub subject: String,
     /// Makes the subject with this role if there is none; a subject that there is must have it already.
     #[serde(default)]
     pub role: Option<String>,
     /// For people.
+    #[schemars(length(max = 4096))]
     #[serde(default)]
     pub note: String,
     /// Seconds until it ends; it does not end by itself without.

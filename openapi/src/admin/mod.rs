@@ -12,6 +12,9 @@ pub mod usage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// What names of roles and ids of subjects are made of.
+pub(crate) const NAME: &str = "^[A-Za-z0-9._@:+|-]+$";
+
 /// A page of things, in a stated order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "{T}List")]

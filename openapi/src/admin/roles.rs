@@ -8,7 +8,7 @@ use super::policy::{Policy, PolicyChange};
 /// A named policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Role {
-    /// Its name: letters, digits, `-`, `_` and `.`.
+    /// Its name: letters, digits and `-_.@:+|`.
     pub name: String,
     /// What it is for.
     #[serde(default)]
@@ -27,9 +27,11 @@ pub struct Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRole {
-    /// Its name: letters, digits, `-`, `_` and `.`.
+    /// Its name: letters, digits and `-_.@:+|`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = super::NAME))]
     pub name: String,
     /// What it is for.
+    #[schemars(length(max = 4096))]
     #[serde(default)]
     pub description: String,
     /// What it allows.

@@ -35,6 +35,7 @@ pub struct Subject {
 #[serde(deny_unknown_fields)]
 pub struct NewSubject {
     /// Its name; the `sub` of its tokens.
+    #[schemars(length(min = 1, max = 256), regex(pattern = super::NAME))]
     pub id: String,
     /// Its role.
     #[serde(default)]
@@ -43,6 +44,7 @@ pub struct NewSubject {
     #[serde(default)]
     pub overrides: PolicyChange,
     /// For people.
+    #[schemars(length(max = 4096))]
     #[serde(default)]
     pub note: String,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// Whom it stands for.
+    #[schemars(length(min = 1, max = 256), regex(pattern = super::NAME))]
     pub subject: String,
     /// The role it claims, for a subject without a record; a subject's record wins.
     #[serde(default)]
@@ -16,6 +17,7 @@ pub struct NewToken {
     #[serde(default)]
     pub note: Option<String>,
     /// Seconds until it ends; an hour, if not said.
+    #[schemars(range(min = 1))]
     #[serde(default)]
     pub expires_in: Option<u64>,
 }

@@ -15,8 +15,10 @@ pub type NumberMap = BTreeMap<String, f64>;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatRequest {
     /// The model's name, as `GET /v1/models` lists it.
+    #[schemars(length(min = 1))]
     pub model: String,
     /// The conversation so far, at least one message.
+    #[schemars(length(min = 1))]
     pub messages: Vec<Message>,
     /// Answer as server-sent events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,12 +33,15 @@ pub struct ChatRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<i64>,
     /// 0–2, default 1; 0 always takes the likeliest token.
+    #[schemars(range(min = 0, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// Above 0 up to 1, default 1: draws from the likeliest tokens that together have this probability.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
     /// How many answers, default 1.
+    #[schemars(range(min = 1, max = 128))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<i64>,
     /// Up to 4 strings that end the answer and are not part of it.
@@ -49,21 +54,25 @@ pub struct ChatRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<bool>,
     /// 0–20 likeliest alternatives a token; needs `logprobs`.
+    #[schemars(range(min = 0, max = 20))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_logprobs: Option<i64>,
     /// From token id to a number, -100–100, that is added to its logit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logit_bias: Option<NumberMap>,
     /// -2–2, default 0: penalty for each time a token occurred.
+    #[schemars(range(min = -2, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frequency_penalty: Option<f64>,
     /// -2–2, default 0: penalty for a token that occurred.
+    #[schemars(range(min = -2, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence_penalty: Option<f64>,
     /// The shape the answer must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_format: Option<ResponseFormat>,
     /// Functions that the model may call, at most 128.
+    #[schemars(length(max = 128))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<Tool>>,
     /// Whether, and which, function must be called; default `auto` with tools.
@@ -80,12 +89,15 @@ pub struct ChatRequest {
     pub metadata: Option<BTreeMap<String, String>>,
 
     /// Extension: keep only the `k` likeliest tokens; 0 (the default) is off.
+    #[schemars(range(min = 0, max = 4_294_967_295_u32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<i64>,
     /// Extension, 0–1: keep tokens at least this share as likely as the likeliest; 0 (the default) is off.
+    #[schemars(range(min = 0, max = 1))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_p: Option<f64>,
     /// Extension, 0.01–100: llama.cpp's penalty on tokens seen; 1 (the default) is off.
+    #[schemars(range(min = 0.01, max = 100.0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat_penalty: Option<f64>,
     /// Extension: `disabled` (the default) refuses a prompt that is longer than the window. `auto` is not supported.

@@ -29,7 +29,7 @@ impl AuditApi {
         _caller: Authorized<permission::UsageRead>,
         /// The entry's id before which the page begins.
         before: Query<Option<u64>>,
-        /// How many, 100 if not said.
+        /// How many, from 1 to 1,000; 100 if not said.
         limit: Query<Option<u32>>,
     ) -> Result<SerdeJson<List<AuditEntry>>, ApiError> {
         let size = page_size(&limit)?;

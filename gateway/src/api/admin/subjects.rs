@@ -30,7 +30,7 @@ impl SubjectsApi {
         _caller: Authorized<permission::RolesRead>,
         /// The id behind which the page begins.
         after: Query<Option<String>>,
-        /// How many, 100 if not said.
+        /// How many, from 1 to 1,000; 100 if not said.
         limit: Query<Option<u32>>,
     ) -> Result<SerdeJson<List<Subject>>, ApiError> {
         let size = page_size(&limit)?;
