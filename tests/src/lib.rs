@@ -15,12 +15,14 @@ pub mod builder;
 pub mod fold;
 pub mod golden;
 pub mod http;
+pub mod jwt;
 pub mod model;
 pub mod patience;
 pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod requests;
+pub mod rights;
 pub mod sse;
 
 pub use answer::Answer;
