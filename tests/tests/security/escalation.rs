@@ -235,7 +235,7 @@ async fn who_manages_roles_takes_nothing_from_the_stronger() {
 #[tokio::test]
 async fn nobody_raises_their_own_limits() {
     let gateway = gateway().await;
-    let limits = json!({"permissions": ["roles:manage", "chat"], "models": ["small-*"], "requests_per_minute": 100000,
+    let limits = json!({"permissions": ["roles:manage", "chat"], "models": ["small-*"], "requests_per_minute": 100_000,
         "tokens_per_minute": 1000, "tokens_per_day": 1000, "concurrency": 2, "context_cap": 100, "output_cap": 10});
     rights::role(&gateway, "limited", &limits).await;
     let caller = rights::holder(&gateway, "limited", "limited").await;
