@@ -12,6 +12,7 @@ use gateway::auth::live::Live;
 use gateway::engine::{Candidate, Delta, DeltaPart, Event, FinishReason, Generation, TokenLogprob, Usage};
 use gateway::stream::chat::ChatWire;
 use gateway::stream::{Frames, Head, StreamShape, Watched};
+use openapi::admin::policy::Policy;
 use tokio_util::sync::CancellationToken;
 
 const TOKENS: u32 = 1000;
@@ -51,9 +52,8 @@ async fn drain(events: Vec<Event>, logprobs: bool, one_by_one: bool) -> usize {
         fingerprint: "fp_0123456789".to_owned(),
         service_tier: None,
     };
-    let settlement = Books::new(Arc::new(NoLedger)).open("req_1", "bench");
-    let caller =
-        Principal { subject: "bench".into(), role: "user".into(), key: None, policy: Arc::default() };
+    let settlement = Books::new(Arc::new(NoLedger)).open("req_1", "bench", &"bench".into());
+    let caller = Principal::unlisted("bench", "user", Policy::default());
     let live = Live::default().begin(&caller);
     let watched = Watched::new(Generation { events }, settlement, CancellationToken::new(), live);
     let shape = StreamShape { choices: 1, logprobs, include_usage: true };

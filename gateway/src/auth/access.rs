@@ -9,9 +9,9 @@ use openapi::admin::policy::Policy;
 use parking_lot::Mutex;
 
 use super::issuers::RoleNames;
-use super::live::Live;
+use super::live::{Live, LiveStream};
 use super::secret::{self, PREFIX};
-use super::store::{AuthStore, KeyHash, StoreError};
+use super::store::{AuthStore, KeyHash, REVOKED_FOR, StoreError, tokens_of};
 use super::throttle::Throttle;
 use super::token::{Issuer, Tokens};
 use super::{AuthError, Principal};
@@ -113,6 +113,19 @@ impl Access {
         &self.live
     }
 
+    /// Puts a stream of the caller on the list of what runs, from where a revocation ends it.
+    ///
+    /// # Errors
+    /// It was revoked since it was identified.
+    pub async fn begin(&self, caller: &Principal) -> Result<LiveStream, AuthError> {
+        let stream = self.live.begin(caller);
+        if self.store.version() != caller.version {
+            // Changed in between: the change ended what was on the list, and this may not have been.
+            self.end_revoked(std::slice::from_ref(&caller.subject), caller.key.as_slice()).await?;
+        }
+        if stream.is_revoked() { Err(AuthError::Revoked) } else { Ok(stream) }
+    }
+
     /// Seconds since the Unix epoch.
     pub fn now(&self) -> u64 {
         self.clock.now_s()
@@ -195,7 +208,7 @@ impl Access {
         };
         let verified = tokens.verify(token).await.map_err(AuthError::Token)?;
         if let Some(jti) = &verified.jti
-            && self.store.token_revoked(jti).await?
+            && self.store.revoked_until(jti).await?.is_some()
         {
             return Err(AuthError::Revoked);
         }
@@ -204,6 +217,13 @@ impl Access {
             Issuer::Own => verified.subject.to_string(),
             Issuer::External(name) => format!("{name}|{}", verified.subject),
         };
+        let removed = self.store.revoked_until(&tokens_of(&subject)).await?;
+        let removed_at = removed.map(|until| until.saturating_sub(REVOKED_FOR));
+        let of_before = removed_at.is_some_and(|at| verified.issued_at.is_none_or(|made| made <= at));
+        // A subject that has a record again is judged by that.
+        if of_before && self.store.subject(&subject).await?.is_none() {
+            return Err(AuthError::Revoked);
+        }
         let principal = self.principal(&subject, verified.role.as_deref()).await?;
         let key = verified.jti.map(Arc::from);
         Ok((Principal { key, ..principal }, verified.expires_at))
@@ -212,6 +232,7 @@ impl Access {
     /// A subject with its role and policy of this moment. A subject's record wins over the role that its credential
     /// claims; without either it may do nothing.
     pub async fn principal(&self, subject: &str, claimed: Option<&str>) -> Result<Principal, AuthError> {
+        let version = self.store.version();
         let record = self.store.subject(subject).await?;
         if record.as_ref().is_some_and(|record| record.disabled) {
             return Err(AuthError::Disabled);
@@ -229,6 +250,7 @@ impl Access {
             role: Arc::from(role),
             key: None,
             policy: Arc::new(policy),
+            version,
         })
     }
 

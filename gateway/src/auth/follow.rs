@@ -32,7 +32,8 @@ impl Access {
     pub async fn take_over(&self) -> Result<(), StoreError> {
         self.roles_changed().await?;
         self.blocking(Tokens::reload).await?;
-        self.end_revoked().await
+        let (subjects, keys) = self.live().running();
+        self.end_revoked(&subjects, &keys).await
     }
 
     /// Roles came or went: what they mean to tokens is looked up anew.
@@ -61,23 +62,26 @@ impl Access {
 
     /// Ends the streams of whoever may no longer call. Asked of the store for each that runs: nothing that a message
     /// could have said is lost with it.
-    async fn end_revoked(&self) -> Result<(), StoreError> {
-        let (subjects, keys) = self.live().running();
+    pub(super) async fn end_revoked(
+        &self,
+        subjects: &[Arc<str>],
+        keys: &[Arc<str>],
+    ) -> Result<(), StoreError> {
         for subject in subjects {
-            if self.store().subject(&subject).await?.is_some_and(|subject| subject.disabled) {
-                self.live().end_subject(&subject);
+            if self.store().subject(subject).await?.is_some_and(|subject| subject.disabled) {
+                self.live().end_subject(subject);
             }
         }
         for id in keys {
             let is_key = id.starts_with(super::secret::ID_PREFIX);
             let ended = if is_key {
                 // A key that is gone was removed with its subject.
-                self.store().key(&id).await?.is_none_or(|key| key.revoked_at.is_some())
+                self.store().key(id).await?.is_none_or(|key| key.revoked_at.is_some())
             } else {
-                self.store().token_revoked(&id).await?
+                self.store().revoked_until(id).await?.is_some()
             };
             if ended {
-                self.live().end_key(&id);
+                self.live().end_key(id);
             }
         }
         Ok(())

@@ -84,6 +84,11 @@ impl Live {
 }
 
 impl LiveStream {
+    /// Whether it was ended already.
+    pub fn is_revoked(&self) -> bool {
+        self.tokens.iter().any(CancellationToken::is_cancelled)
+    }
+
     /// Waits until the caller may no longer call.
     pub fn revoked(&self) -> impl Future<Output = ()> + Send + use<> {
         let tokens: Vec<_> =
@@ -119,6 +124,7 @@ mod tests {
             role: "user".into(),
             key: Some(key.into()),
             policy: Arc::default(),
+            version: 0,
         }
     }
 

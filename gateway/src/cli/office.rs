@@ -142,12 +142,7 @@ fn admin<T>(
 fn owner() -> Principal {
     let admin = policy::built_in().into_iter().find(|role| role.name == policy::ADMIN);
     let policy = admin.map(|role| role.policy).unwrap_or_default();
-    Principal {
-        subject: "command line".into(),
-        role: policy::ADMIN.into(),
-        key: None,
-        policy: Arc::new(policy),
-    }
+    Principal::unlisted("command line", policy::ADMIN, policy)
 }
 
 /// A gateway that runs on this machine.

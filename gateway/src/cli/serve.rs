@@ -1,5 +1,6 @@
 //! `gateway serve`: builds the parts, joins them, and takes them down in order.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,8 +192,13 @@ async fn until_draining(lifecycle: Lifecycle, access: Arc<Access>) {
     }
 }
 
-/// Shown once, on standard output and not in the log.
+/// Shown once, on a terminal and not in the log; what collects the output of a service keeps no key.
 fn announce(key: &str, folder: &Path) {
-    println!("A new admin key was made, and is shown this once:\n\n    {key}\n");
-    println!("It is also in {} (readable by you alone).", folder.join("admin.key").display());
+    let file = folder.join("admin.key");
+    if std::io::stdout().is_terminal() {
+        println!("A new admin key was made, and is shown this once:\n\n    {key}\n");
+        println!("It is also in {} (readable by you alone).", file.display());
+    } else {
+        tracing::info!(file = %file.display(), "a new admin key was made; it is in this file, readable by its owner alone");
+    }
 }

@@ -62,13 +62,12 @@ pub(super) async fn open_access(
 
 /// What every subject used.
 pub(super) fn open_usage(config: &Config, link: Option<&RedisLink>) -> Result<Usage, Failure> {
-    let store: Arc<dyn UsageStore> = match link {
-        Some(link) => Arc::new(RedisUsage::new(link.clone())),
-        None => {
-            let path = config.data_dir.join("usage.redb");
-            let opened = EmbeddedUsage::open(&path);
-            Arc::new(opened.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?)
-        }
+    let store: Arc<dyn UsageStore> = if let Some(link) = link {
+        Arc::new(RedisUsage::new(link.clone()))
+    } else {
+        let path = config.data_dir.join("usage.redb");
+        let opened = EmbeddedUsage::open(&path);
+        Arc::new(opened.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?)
     };
     Ok(Usage::new(store, Clock::System))
 }

@@ -11,7 +11,7 @@ use super::gateway;
 const OPEN: [&str; 2] = ["healthz", "readyz"];
 
 /// Which permission each operation asks for, as the contract says; `""` is any known caller.
-const TABLE: [(&str, &str); 27] = [
+const TABLE: [(&str, &str); 30] = [
     ("create_chat_completion", "chat"),
     ("create_completion", "chat"),
     ("predict", "chat"),
@@ -36,6 +36,9 @@ const TABLE: [(&str, &str); 27] = [
     ("revoke_key", "keys:manage"),
     ("create_token", "keys:manage"),
     ("revoke_token", "keys:manage"),
+    ("inspect_token", "keys:manage"),
+    ("rotate_signing_key", "keys:manage"),
+    ("list_usage", ""),
     ("list_audit", "usage:read"),
     ("explain_access", "roles:read"),
     ("whoami", ""),
@@ -108,7 +111,8 @@ fn body(operation: &str, model: &str, spare: &str) -> Option<Value> {
         // Whoever manages only keys makes no subject, but gives one that has nothing a key.
         "create_key" => json!({"subject": "nobody"}),
         "create_token" => json!({"subject": spare}),
-        "update_role" | "update_subject" => json!({}),
+        "inspect_token" => json!({"token": "eyJ"}),
+        "update_role" | "update_subject" | "rotate_signing_key" => json!({}),
         "explain_access" => json!({"subject": spare, "permission": "chat"}),
         _ => return None,
     })

@@ -247,7 +247,6 @@ async fn a_removed_subjects_keys_are_refused() {
 }
 
 #[tokio::test]
-#[ignore = "a known gap: what a removed subject's tokens claim counts again; disable it, or revoke them"]
 async fn a_removed_subjects_tokens_are_refused() {
     let (gateway, _, refusal) = setting().await;
     rights::key(&gateway, "alice", "viewer").await;

@@ -72,7 +72,7 @@ pub(crate) async fn begin(
     requests: Vec<GenerationRequest>,
     mut settlement: Settlement,
 ) -> Result<Begun, ApiError> {
-    let live = app.access.live().begin(caller);
+    let live = settlement.note(app.access.begin(caller).await.map_err(ApiError::from))?;
     let start = start_for(caller);
     let choices = requests.first().map_or(1, |request| request.choices);
     let mut prepared = Vec::with_capacity(requests.len());

@@ -7,14 +7,12 @@ use serde_json::json;
 
 use super::{Admin, Outcome, check_name, missing};
 use crate::auth::AuthError;
-use crate::auth::store::Change;
+use crate::auth::store::{Change, REVOKED_FOR};
 use crate::auth::token::{self, MintError, TokenError};
 use crate::error::{ApiError, ErrorKind};
 
 /// Seconds that a token lives where nothing else was asked for.
 const TOKEN_LIFE: u64 = 60 * 60;
-/// Seconds that a revoked token is remembered: longer than any token should live.
-const REVOKED_FOR: u64 = 90 * 24 * 60 * 60;
 
 impl Admin<'_> {
     /// Makes a token.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Change, Expected, KeyHash, Note, StoreError};
+use super::{Change, Expected, KeyHash, Note, REVOKED_FOR, StoreError, tokens_of};
 use crate::auth::policy;
 
 /// Keys that are looked at in one go.
@@ -93,9 +93,9 @@ pub(super) fn apply(tables: &mut impl Tables, change: Change, note: &Note) -> Re
     // What is only told to the audit changes nothing that anybody remembers.
     let version = tables.version()? + u64::from(!matches!(change, Change::Told(..)));
     // Looking for an admin may read every key: only where the change could take the last one away.
-    let guarded = touches_admin(tables, &change)? && has_admin(tables, note.at)?;
+    let before = if touches_admin(tables, &change)? { admins(tables, note.at)? } else { Admins::None };
     let done = make(tables, change, version, note.at)?;
-    if guarded && !has_admin(tables, note.at)? {
+    if before > Admins::None && admins(tables, note.at)? < before {
         return Err(StoreError::LastAdmin);
     }
     record(tables, done, note)?;
@@ -126,6 +126,8 @@ fn make(tables: &mut impl Tables, change: Change, version: u64, now: u64) -> Res
             let keys = tables.keys_of(&id)?;
             tables.remove_hashes(&keys)?;
             keys.iter().try_for_each(|key| tables.remove(Table::Keys, key))?;
+            // Without its record, what its tokens claim would count again.
+            tables.revoke(&tokens_of(&id), now.saturating_add(REVOKED_FOR), now)?;
             Ok(done)
         }
         Change::NewKey(key, hash) => {
@@ -184,19 +186,34 @@ fn touches_admin(tables: &mut impl Tables, change: &Change) -> Result<bool, Stor
     }
 }
 
-/// Whether somebody who may give rights holds a key that works. Ends at the first.
-pub(super) fn has_admin(tables: &mut impl Tables, now: u64) -> Result<bool, StoreError> {
+/// Whether somebody who may give rights holds a key that works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Admins {
+    /// Nobody.
+    None,
+    /// For now: each such key ends some day.
+    Passing,
+    /// For good.
+    Lasting,
+}
+
+/// Looks until it finds one for good.
+pub(super) fn admins(tables: &mut impl Tables, now: u64) -> Result<Admins, StoreError> {
+    let mut found = Admins::None;
     let mut after: Option<String> = None;
     loop {
         let keys = tables.keys_after(after.as_deref(), PAGE)?;
         for key in &keys {
             let works = key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
             if works && is_admin(tables, &key.subject)? {
-                return Ok(true);
+                if key.expires_at.is_none() {
+                    return Ok(Admins::Lasting);
+                }
+                found = Admins::Passing;
             }
         }
         if keys.len() < PAGE {
-            return Ok(false);
+            return Ok(found);
         }
         after = keys.into_iter().next_back().map(|key| key.id);
     }

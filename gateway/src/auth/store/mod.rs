@@ -47,6 +47,14 @@ pub enum Change {
     Told(String, serde_json::Value),
 }
 
+/// Seconds that a revocation is remembered: longer than any token should live.
+pub const REVOKED_FOR: u64 = 90 * 24 * 60 * 60;
+
+/// The name under which a removed subject's tokens are revoked. No `jti` of ours has a line's end.
+pub fn tokens_of(subject: &str) -> String {
+    format!("subject\n{subject}")
+}
+
 impl Change {
     /// What it is about: a name or an id.
     pub fn target(&self) -> &str {
@@ -133,8 +141,8 @@ pub trait AuthStore: Send + Sync + 'static {
     fn keys<'a>(&'a self, after: Option<&'a str>, most: usize) -> Answer<'a, Vec<Key>>;
     /// Audit entries before `before`, newest first.
     fn audit(&self, before: Option<u64>, most: usize) -> Answer<'_, Vec<AuditEntry>>;
-    /// Whether a token was revoked.
-    fn token_revoked<'a>(&'a self, jti: &'a str) -> Answer<'a, bool>;
+    /// Until when a token is revoked, by its `jti`, or tokens of a removed subject are, by [`tokens_of`].
+    fn revoked_until<'a>(&'a self, name: &'a str) -> Answer<'a, Option<u64>>;
     /// Whether somebody who may give rights holds a key that works at a time, in seconds since the Unix epoch.
     fn has_admin(&self, now: u64) -> Answer<'_, bool>;
     /// Makes a change and its audit entry; returns the store's version after it.

@@ -88,6 +88,7 @@ mod tests {
             role: None,
             issuer: Issuer::Own,
             jti: None,
+            issued_at: None,
             expires_at: good_until,
         };
         Checked { verified, good_until }

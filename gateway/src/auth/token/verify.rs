@@ -32,6 +32,8 @@ pub struct Verified {
     pub issuer: Issuer,
     /// Its own name, by which it can be revoked.
     pub jti: Option<String>,
+    /// When it was made, in Unix seconds, if it says so.
+    pub issued_at: Option<u64>,
     /// When it ends, in Unix seconds.
     pub expires_at: u64,
 }
@@ -146,6 +148,7 @@ impl Verifier {
             role: self.rules.role.role(claims),
             issuer: self.rules.issuer.clone(),
             jti: claims.get("jti").and_then(Value::as_str).map(str::to_owned),
+            issued_at: claims.get("iat").and_then(Value::as_u64),
             expires_at,
         })
     }

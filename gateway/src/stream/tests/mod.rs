@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use openapi::admin::policy::Policy;
 use openapi::message::ResponseFormat;
 use tokio_util::sync::CancellationToken;
 
@@ -53,8 +54,7 @@ impl Stage {
         }
         let generation = merge(generations, choices);
         let live = Arc::new(Live::default());
-        let caller =
-            Principal { subject: "t".into(), role: "user".into(), key: None, policy: Arc::default() };
+        let caller = Principal::unlisted("t", "user", Policy::default());
         let listed = live.begin(&caller);
         let events =
             Watched::new(generation, books.open("req_1", "create", &"alice".into()), killed.clone(), listed);

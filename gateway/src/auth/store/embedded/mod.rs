@@ -18,7 +18,7 @@ use redb::{Database, ReadableDatabase};
 
 use self::tables::{AUDIT, HASHES, KEYS, REVOKED, ROLES, SUBJECTS};
 use self::writing::Writing;
-use super::change::{self, failed, parse};
+use super::change::{self, Admins, failed, parse};
 use super::{Answer, AuthStore, Change, KeyHash, Note, StoreError};
 
 /// A store in a file that this process alone has open.
@@ -125,16 +125,18 @@ impl AuthStore for EmbeddedStore {
         })
     }
 
-    fn token_revoked<'a>(&'a self, jti: &'a str) -> Answer<'a, bool> {
+    fn revoked_until<'a>(&'a self, name: &'a str) -> Answer<'a, Option<u64>> {
         self.read(|database| {
             let reading = database.begin_read().map_err(failed)?;
             let revoked = reading.open_table(REVOKED).map_err(failed)?;
-            Ok(revoked.get(jti).map_err(failed)?.is_some())
+            Ok(revoked.get(name).map_err(failed)?.map(|until| until.value()))
         })
     }
 
     fn has_admin(&self, now: u64) -> Answer<'_, bool> {
-        self.write(move |database| change::has_admin(&mut Writing(&tables::begin(database)?), now))
+        self.write(move |database| {
+            Ok(change::admins(&mut Writing(&tables::begin(database)?), now)? > Admins::None)
+        })
     }
 
     fn apply(&self, change: Change, note: Note) -> Answer<'_, u64> {

@@ -8,7 +8,7 @@ use openapi::admin::subjects::Subject;
 use redis::{FromRedisValue, Script, cmd};
 use tokio::runtime::Handle;
 
-use super::super::change::{self, Table, Tables, failed, parse, write};
+use super::super::change::{self, Admins, Table, Tables, failed, parse, write};
 use super::super::{Change, KeyHash, Note, StoreError};
 use super::layout::{AUDIT, HASH_OF, HASHES, REVOKED, USED, VERSION, keys_of, names, records, subjects_with};
 use super::reading;
@@ -51,7 +51,7 @@ pub(super) fn apply(link: &RedisLink, change: &Change, note: &Note) -> Result<u6
 
 /// Whether somebody who may give rights holds a key that works. Blocks.
 pub(super) fn has_admin(link: &RedisLink, now: u64) -> Result<bool, StoreError> {
-    change::has_admin(&mut Draft::begin(link)?, now)
+    Ok(change::admins(&mut Draft::begin(link)?, now)? > Admins::None)
 }
 
 impl<'a> Draft<'a> {

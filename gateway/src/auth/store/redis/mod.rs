@@ -163,12 +163,8 @@ impl AuthStore for RedisStore {
         self.ask(reading::audit(&self.link, before, most))
     }
 
-    fn token_revoked<'a>(&'a self, jti: &'a str) -> Answer<'a, bool> {
-        self.ask(async move {
-            let until: Option<f64> =
-                self.link.query(cmd("ZSCORE").arg(REVOKED).arg(jti)).await.map_err(failed)?;
-            Ok(until.is_some())
-        })
+    fn revoked_until<'a>(&'a self, name: &'a str) -> Answer<'a, Option<u64>> {
+        self.ask(async move { self.link.query(cmd("ZSCORE").arg(REVOKED).arg(name)).await.map_err(failed) })
     }
 
     fn has_admin(&self, now: u64) -> Answer<'_, bool> {
