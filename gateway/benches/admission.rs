@@ -117,7 +117,7 @@ fn main() {
     };
     runtime.spawn(worker.run(std::future::pending()));
     for _ in 0..3 {
-        measure("redis PING", ROUNDS / 5, &runtime, &ping, async || ());
-        measure("redis", ROUNDS / 5, &runtime, async || shared.request().await, &all_settled);
+        measure("redis PING", ROUNDS / 5, &runtime, ping, async || ());
+        measure("redis", ROUNDS / 5, &runtime, async || shared.request().await, all_settled);
     }
 }
