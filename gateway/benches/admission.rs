@@ -6,7 +6,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a measurement fails by panicking and prints its result"
+    clippy::disallowed_methods,
+    reason = "a measurement fails by panicking, prints its result, and has its environment for a configuration"
 )]
 
 use std::sync::Arc;
