@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use http::Method;
 use serde_json::{Value, json};
 use tests::http::Http;
 use tests::patience::variable;
@@ -40,8 +41,18 @@ impl Fleet {
         let key = json!({"subject": "team", "role": "limited"});
         let made = one.http().post("/admin/v1/keys", &key).await.ok();
         let secret = made["secret"].as_str().expect("a secret").to_owned();
-        let known = Http::new(two.address(), &secret);
-        eventually!(known.get("/admin/v1/whoami").await.status == 200, "the key is known everywhere");
+        // The last change of all; who shows it knows the key, and has nothing left to look up.
+        let last = one.http().request(Method::PATCH, "/admin/v1/roles/limited").header("if-match", "*");
+        let last = last.header("content-type", "application/json");
+        last.body(json!({"policy": {"output_cap": 400}}).to_string()).send().await.ok();
+        for gateway in [&one, &two] {
+            let known = Http::new(gateway.address(), &secret);
+            let shows = async || {
+                let answer = known.get("/admin/v1/whoami").await;
+                answer.status == 200 && answer.json()["policy"]["output_cap"] == 400
+            };
+            eventually!(shows().await, "the key and its role are known everywhere");
+        }
         Self { redis, gateways: [one, two], secret }
     }
 

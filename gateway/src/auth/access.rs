@@ -13,12 +13,14 @@ use super::live::{Live, LiveStream};
 use super::secret::{self, PREFIX};
 use super::store::{AuthStore, KeyHash, REVOKED_FOR, StoreError, tokens_of};
 use super::throttle::Throttle;
-use super::token::{Issuer, Tokens};
+use super::token::{Issuer, Tokens, Verified};
 use super::{AuthError, Principal};
 use crate::clock::Clock;
 
 /// Principals that are remembered between requests; one more forgets them all.
 const MOST_REMEMBERED: usize = 10_000;
+/// Credentials that are looked up again at the same time after a change.
+const AT_ONCE: usize = 64;
 /// How exactly the last use of a key is known, seconds.
 const TOUCH_EVERY: u64 = 60;
 
@@ -39,8 +41,8 @@ pub struct Access {
 struct Remembered {
     version: u64,
     until: Option<u64>,
-    /// Not a token: its last use is written down.
-    is_key: bool,
+    /// What the token proved; a key's record says all of it, and its last use is written down.
+    token: Option<Arc<Verified>>,
     principal: Principal,
 }
 
@@ -148,7 +150,7 @@ impl Access {
             None if was_good => self.look_up(&shown).await?,
             None => self.look_up_slowed(&shown, address).await?,
         };
-        if let Some(key) = known.principal.key.as_ref().filter(|_| known.is_key) {
+        if let Some(key) = known.principal.key.as_ref().filter(|_| known.token.is_none()) {
             self.note_use(key, now);
         }
         Ok(known.principal)
@@ -190,23 +192,55 @@ impl Access {
     async fn find(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
         let Shown { credential, hash, version, now } = *shown;
         if credential.starts_with(PREFIX.as_bytes()) {
-            let key = self.store.key_by_hash(&hash).await?.ok_or(AuthError::Unknown)?;
-            check(&key, now)?;
-            let principal = self.principal(&key.subject, None).await?;
-            let principal = Principal { key: Some(Arc::from(key.id)), ..principal };
-            Ok(Remembered { version, until: key.expires_at, is_key: true, principal })
+            self.by_key(&hash, version, now).await
         } else {
-            let (principal, until) = self.by_token(credential).await?;
-            Ok(Remembered { version, until: Some(until), is_key: false, principal })
+            let (Some(tokens), Ok(token)) = (&self.tokens, std::str::from_utf8(credential)) else {
+                return Err(AuthError::Unknown);
+            };
+            let verified = tokens.verify(token).await.map_err(AuthError::Token)?;
+            self.by_token(Arc::new(verified), version).await
         }
     }
 
-    /// The caller by a token, and when that ends.
-    async fn by_token(&self, credential: &[u8]) -> Result<(Principal, u64), AuthError> {
-        let (Some(tokens), Ok(token)) = (&self.tokens, std::str::from_utf8(credential)) else {
-            return Err(AuthError::Unknown);
+    /// Looks everybody up again who is remembered from before a change, so that they stay known if the store goes
+    /// away after it. Where it has gone already, what is remembered stays as it is.
+    pub(super) async fn refresh(&self) {
+        let (version, now) = (self.store.version(), self.now());
+        let old: Vec<(KeyHash, Remembered)> = {
+            let remembered = self.remembered.lock();
+            let old = remembered.iter().filter(|(_, known)| !known.holds(version, now));
+            old.map(|(hash, known)| (*hash, known.clone())).collect()
         };
-        let verified = tokens.verify(token).await.map_err(AuthError::Token)?;
+        for some in old.chunks(AT_ONCE) {
+            let looked_up = some.iter().map(|(hash, known)| async move {
+                match &known.token {
+                    None => self.by_key(hash, version, now).await,
+                    Some(token) if token.expires_at > now => self.by_token(Arc::clone(token), version).await,
+                    Some(_) => Err(AuthError::Expired),
+                }
+            });
+            let found = futures_util::future::join_all(looked_up).await;
+            let mut remembered = self.remembered.lock();
+            for ((hash, _), found) in some.iter().zip(found) {
+                match found {
+                    Ok(known) => drop(remembered.insert(*hash, known)),
+                    Err(error) if error.is_guess() => drop(remembered.remove(hash)),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    async fn by_key(&self, hash: &KeyHash, version: u64, now: u64) -> Result<Remembered, AuthError> {
+        let key = self.store.key_by_hash(hash).await?.ok_or(AuthError::Unknown)?;
+        check(&key, now)?;
+        let principal = self.principal(&key.subject, None).await?;
+        let principal = Principal { key: Some(Arc::from(key.id)), version, ..principal };
+        Ok(Remembered { version, until: key.expires_at, token: None, principal })
+    }
+
+    /// The caller by a token that was verified.
+    async fn by_token(&self, verified: Arc<Verified>, version: u64) -> Result<Remembered, AuthError> {
         if let Some(jti) = &verified.jti
             && self.store.revoked_until(jti).await?.is_some()
         {
@@ -225,8 +259,9 @@ impl Access {
             return Err(AuthError::Revoked);
         }
         let principal = self.principal(&subject, verified.role.as_deref()).await?;
-        let key = verified.jti.map(Arc::from);
-        Ok((Principal { key, ..principal }, verified.expires_at))
+        let key = verified.jti.as_deref().map(Arc::from);
+        let principal = Principal { key, version, ..principal };
+        Ok(Remembered { version, until: Some(verified.expires_at), token: Some(verified), principal })
     }
 
     /// A subject with its role and policy of this moment. A subject's record wins over the role that its credential

@@ -33,7 +33,9 @@ impl Access {
         self.roles_changed().await?;
         self.blocking(Tokens::reload).await?;
         let (subjects, keys) = self.live().running();
-        self.end_revoked(&subjects, &keys).await
+        self.end_revoked(&subjects, &keys).await?;
+        self.refresh().await;
+        Ok(())
     }
 
     /// Roles came or went: what they mean to tokens is looked up anew.

@@ -9,10 +9,10 @@ use gateway::accounting::{Books, Ledger, LogLedger};
 use gateway::app::{App, HttpLimits};
 use gateway::auth::{Access, ensure_admin};
 use gateway::clock::Clock;
-use gateway::config::{Config, ModelConfig, OutagePolicy};
+use gateway::config::{Config, LimitsConfig, ModelConfig, OutagePolicy};
 use gateway::engine::Engine;
 use gateway::limits::Limits;
-use gateway::limits::store::{Fallback, MemoryStore, Outage, RedisStore, Timing};
+use gateway::limits::store::{Fallback, MemoryStore, Outage, Outages, RedisStore, Timing};
 use gateway::model_store::ModelStore;
 use gateway::redis_link::RedisLink;
 use gateway::routes::routes;
@@ -100,7 +100,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     // With no engine yet, the routes answer that the gateway is alive and not ready.
     let usage = Arc::new(stores::open_usage(&config, link.as_ref())?);
     background.run(|stop| Arc::clone(&usage).keep_flushing(stop));
-    let admission = Arc::new(open_limits(config.limits.outage, link.clone(), &mut background));
+    let admission = Arc::new(open_limits(&config.limits, link.clone(), &mut background));
     let app = |engines| {
         let ledgers: Vec<Arc<dyn Ledger>> = vec![Arc::new(LogLedger), Arc::clone(&usage) as _];
         Arc::new(App {
@@ -166,16 +166,22 @@ async fn open_access(
 }
 
 /// Opens where spending is counted.
-fn open_limits(outage: OutagePolicy, link: Option<RedisLink>, background: &mut Background) -> Limits {
+fn open_limits(config: &LimitsConfig, link: Option<RedisLink>, background: &mut Background) -> Limits {
     let Some(link) = link else {
         return Limits::new(Arc::new(MemoryStore::new(Clock::System)));
     };
     let (redis, worker) = RedisStore::new(link, Timing::default());
     background.run(|stop| worker.run(stop));
-    let outage = match outage {
+    let policy = |own: Option<OutagePolicy>| match own.unwrap_or(config.outage) {
         OutagePolicy::Open => Outage::Open,
         OutagePolicy::Closed => Outage::Closed,
         OutagePolicy::Share => Outage::Share,
+    };
+    let outage = Outages {
+        requests: policy(config.outage_requests),
+        tokens: policy(config.outage_tokens),
+        tokens_per_day: policy(config.outage_budget),
+        concurrency: policy(config.outage_concurrency),
     };
     let fleet = redis.fleet();
     Limits::new(Arc::new(Fallback::new(Arc::new(redis), outage, fleet, Clock::System)))

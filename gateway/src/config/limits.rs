@@ -8,6 +8,18 @@ use serde::{Deserialize, Serialize};
 pub struct LimitsConfig {
     /// Who passes while Redis is away.
     pub outage: OutagePolicy,
+    /// Another policy for requests a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_requests: Option<OutagePolicy>,
+    /// Another policy for tokens a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_tokens: Option<OutagePolicy>,
+    /// Another policy for tokens a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_budget: Option<OutagePolicy>,
+    /// Another policy for requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_concurrency: Option<OutagePolicy>,
 }
 
 /// Who passes while Redis is away.

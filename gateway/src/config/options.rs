@@ -74,7 +74,7 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 39] = [
+pub static SETTINGS: [Setting; 43] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
     text("store", "store", "STORE", "Where access and limits are kept: embedded, or redis://HOST:PORT"),
     text("store-ca", "store_ca", "FILE", "PEM file of authorities that a Redis behind TLS is trusted by"),
@@ -103,6 +103,10 @@ pub static SETTINGS: [Setting; 39] = [
     text("issuers", "access.issuers", "FILE", "TOML file of [[issuers]]: OIDC issuers to accept"),
     number("failed-logins", "access.failed_logins", "Failed logins a minute and address; 0: not counted"),
     text("outage", "limits.outage", "POLICY", "While Redis is away: open, closed or share"),
+    text("outage-requests", "limits.outage_requests", "POLICY", "The same, for requests a minute alone"),
+    text("outage-tokens", "limits.outage_tokens", "POLICY", "The same, for tokens a minute alone"),
+    text("outage-budget", "limits.outage_budget", "POLICY", "The same, for tokens a day alone"),
+    text("outage-concurrency", "limits.outage_concurrency", "POLICY", "The same, for requests at once alone"),
     text("log", "log.filter", "FILTER", "Log levels, as `info` or `info,gateway=debug`"),
     text(
         "log-format",

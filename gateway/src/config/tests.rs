@@ -199,7 +199,16 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         ..ModelConfig::default()
     };
     let access = AccessConfig { issuers: Some("i.toml".into()), ..AccessConfig::default() };
-    let config = Config { models: vec![whole], store_ca: Some("ca.pem".into()), access, ..Config::default() };
+    let policy = Some(OutagePolicy::Open);
+    let limits = LimitsConfig {
+        outage_requests: policy,
+        outage_tokens: policy,
+        outage_budget: policy,
+        outage_concurrency: policy,
+        ..LimitsConfig::default()
+    };
+    let config =
+        Config { models: vec![whole], store_ca: Some("ca.pem".into()), limits, access, ..Config::default() };
     let Ok(Value::Table(table)) = Value::try_from(&config) else { panic!("the configuration is a table") };
     let mut keys = Vec::new();
     for (key, value) in table {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use self::fallback::{Fallback, Outage};
+pub use self::fallback::{Fallback, Outage, Outages};
 pub use self::memory::MemoryStore;
 pub use self::redis::{RedisStore, Timing, Worker};
 use super::terms::{Allowance, Balance, Demand, Refusal, Standing};

@@ -37,10 +37,47 @@ pub enum Outage {
     Share,
 }
 
+/// The policy of each limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outages {
+    /// Of requests a minute.
+    pub requests: Outage,
+    /// Of tokens a minute.
+    pub tokens: Outage,
+    /// Of tokens a day.
+    pub tokens_per_day: Outage,
+    /// Of requests at the same time.
+    pub concurrency: Outage,
+}
+
+impl Outages {
+    /// One policy for all of them.
+    pub fn all(policy: Outage) -> Self {
+        Self { requests: policy, tokens: policy, tokens_per_day: policy, concurrency: policy }
+    }
+
+    /// What stands in for an allowance among so many replicas; where one of its limits is closed, nothing does.
+    fn stand_in(&self, allowance: &Allowance, replicas: u32) -> Result<Allowance, StoreError> {
+        let part = |policy, limit: Option<u64>| match (limit, policy) {
+            (None, _) | (Some(_), Outage::Open) => Ok(None),
+            (Some(_), Outage::Closed) => Err(StoreError::Closed),
+            (Some(0), Outage::Share) => Ok(Some(0)),
+            (Some(limit), Outage::Share) => Ok(Some((limit / u64::from(replicas)).max(1))),
+        };
+        let places = part(self.concurrency, allowance.concurrency.map(u64::from))?;
+        Ok(Allowance {
+            requests_per_minute: part(self.requests, allowance.requests_per_minute)?,
+            tokens_per_minute: part(self.tokens, allowance.tokens_per_minute)?,
+            tokens_per_day: part(self.tokens_per_day, allowance.tokens_per_day)?,
+            concurrency: places.map(|places| u32::try_from(places).unwrap_or(u32::MAX)),
+        })
+    }
+}
+
 /// A shared store and what stands in for it; see the [module](self).
 pub struct Fallback {
     store: Arc<dyn LimitStore>,
-    policy: Outage,
+    policy: Outages,
     fleet: Fleet,
     stand_in: MemoryStore,
     breaker: Breaker,
@@ -48,7 +85,7 @@ pub struct Fallback {
 
 impl Fallback {
     /// Carries a store through its outages. `fleet` says among how many its limits are shared then.
-    pub fn new(store: Arc<dyn LimitStore>, policy: Outage, fleet: Fleet, clock: Clock) -> Self {
+    pub fn new(store: Arc<dyn LimitStore>, policy: Outages, fleet: Fleet, clock: Clock) -> Self {
         Self { store, policy, fleet, stand_in: MemoryStore::new(clock), breaker: Breaker::default() }
     }
 
@@ -59,11 +96,8 @@ impl Fallback {
                 return Ok(taken);
             }
         }
-        match self.policy {
-            Outage::Open => Ok(Taken::Granted(uncounted())),
-            Outage::Closed => Err(StoreError::Closed),
-            Outage::Share => Ok(self.take_share(demand)),
-        }
+        let share = self.policy.stand_in(&demand.allowance, self.fleet.replicas())?;
+        Ok(if share.is_unlimited() { Taken::Granted(uncounted()) } else { self.take_share(demand, share) })
     }
 
     async fn peek_somewhere(&self, subject: &str, allowance: &Allowance) -> Result<Balance, StoreError> {
@@ -73,11 +107,8 @@ impl Fallback {
                 return Ok(balance);
             }
         }
-        match self.policy {
-            Outage::Open => Ok(Balance::default()),
-            Outage::Closed => Err(StoreError::Closed),
-            Outage::Share => Ok(self.stand_in.peek_now(subject, &self.share(allowance))),
-        }
+        let share = self.policy.stand_in(allowance, self.fleet.replicas())?;
+        Ok(self.stand_in.peek_now(subject, &share))
     }
 
     /// What the store answered, if it did. Logs when it goes away and when it is back.
@@ -99,10 +130,9 @@ impl Fallback {
         }
     }
 
-    fn take_share(&self, demand: &Demand) -> Taken {
+    fn take_share(&self, demand: &Demand, share: Allowance) -> Taken {
         let Demand { subject, allowance, tokens } = demand;
-        let share =
-            Demand { subject: Arc::clone(subject), allowance: self.share(allowance), tokens: *tokens };
+        let share = Demand { subject: Arc::clone(subject), allowance: share, tokens: *tokens };
         match self.stand_in.take_now(&share) {
             Taken::Granted(mut grant) => {
                 grant.receipt.counted = Counted::StandIn;
@@ -115,19 +145,6 @@ impl Fallback {
                 }
                 Taken::Refused(refusal)
             }
-        }
-    }
-
-    fn share(&self, allowance: &Allowance) -> Allowance {
-        let replicas = self.fleet.replicas();
-        let part = |limit: u64| if limit == 0 { 0 } else { (limit / u64::from(replicas)).max(1) };
-        Allowance {
-            requests_per_minute: allowance.requests_per_minute.map(part),
-            tokens_per_minute: allowance.tokens_per_minute.map(part),
-            tokens_per_day: allowance.tokens_per_day.map(part),
-            concurrency: allowance
-                .concurrency
-                .map(|limit| if limit == 0 { 0 } else { (limit / replicas).max(1) }),
         }
     }
 }
@@ -148,7 +165,13 @@ impl LimitStore for Fallback {
     fn settle(&self, settlement: Settlement) {
         match settlement.receipt.counted {
             Counted::Here => self.store.settle(settlement),
-            Counted::StandIn => self.stand_in.settle(settlement),
+            Counted::StandIn => {
+                // Only what was counted is given back. What is closed granted nothing that could be settled here.
+                let replicas = self.fleet.replicas();
+                if let Ok(allowance) = self.policy.stand_in(&settlement.allowance, replicas) {
+                    self.stand_in.settle(Settlement { allowance, ..settlement });
+                }
+            }
             Counted::Nowhere => {}
         }
     }

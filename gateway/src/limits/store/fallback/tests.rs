@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{advance, sleep};
 
-use super::{Fallback, Outage};
+use super::{Fallback, Outage, Outages};
 use crate::clock::Clock;
 use crate::limits::store::{Fleet, LimitStore, MemoryStore, Settlement, StoreError, Taken, conformance};
 use crate::limits::{Allowance, Balance, Demand, LimitError, Limits, Refusal, Scope};
@@ -59,6 +59,10 @@ impl LimitStore for Flaky {
 }
 
 fn house(policy: Outage, replicas: u32) -> (Limits, Arc<Flaky>, Clock) {
+    house_with(Outages::all(policy), replicas)
+}
+
+fn house_with(policy: Outages, replicas: u32) -> (Limits, Arc<Flaky>, Clock) {
     let clock = Clock::manual(conformance::START);
     let flaky = Arc::new(Flaky {
         memory: MemoryStore::new(clock.clone()),
@@ -103,6 +107,22 @@ async fn closed_admits_nobody_and_open_everybody() {
     flaky.away.store(false, Ordering::Relaxed);
     advance(Duration::from_secs(5)).await;
     assert_eq!(open.peek("team", &places(1)).await.unwrap().concurrency.unwrap().running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_limit_has_a_policy_of_its_own() {
+    let policy = Outages { tokens: Outage::Open, concurrency: Outage::Closed, ..Outages::default() };
+    let (limits, flaky, _) = house_with(policy, 2);
+    flaky.away.store(true, Ordering::Relaxed);
+    let allowance =
+        Allowance { requests_per_minute: Some(4), tokens_per_minute: Some(10), ..Allowance::default() };
+    for _ in 0..2 {
+        // The tokens are not counted, so neither are they given back.
+        drop(limits.admit(demand(allowance, 1_000)).await.unwrap());
+    }
+    assert_eq!(refusal(limits.admit(demand(allowance, 1)).await.unwrap_err()).scope, Scope::Requests);
+    let closed = Allowance { concurrency: Some(9), ..allowance };
+    assert_eq!(limits.admit(demand(closed, 1)).await.unwrap_err(), LimitError::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]

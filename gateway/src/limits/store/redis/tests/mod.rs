@@ -10,7 +10,7 @@ use super::link::{Link, Time};
 use super::{OUTBOX, RedisStore, Timing, Worker};
 use crate::clock::Clock;
 use crate::limits::store::conformance::{self, Bed};
-use crate::limits::store::{Fallback, LimitStore, Outage};
+use crate::limits::store::{Fallback, LimitStore, Outages};
 use crate::limits::{Admission, Allowance, Demand, Limits};
 use crate::redis_link::RedisLink;
 use crate::redis_link::test_server::Server;
@@ -226,7 +226,7 @@ async fn the_gateway_goes_on_while_redis_is_dead_or_hangs_and_uses_it_when_it_is
     tasks.spawn(worker.run(std::future::pending()));
     let fleet = store.fleet();
     let allowance = Allowance { requests_per_minute: Some(100), ..ALL };
-    let limits = Limits::new(Arc::new(Fallback::new(store, Outage::Share, fleet, clock)));
+    let limits = Limits::new(Arc::new(Fallback::new(store, Outages::default(), fleet, clock)));
     drop(limits.admit(Demand { allowance, ..demand() }).await.unwrap());
     assert!(!limits.degraded());
 
