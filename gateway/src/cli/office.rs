@@ -78,7 +78,7 @@ impl Office {
             Self::Store { runtime, access, .. } => {
                 admin(runtime, access, async |admin| admin.inspect_token(&request).await)
             }
-            Self::Gateway(remote) => remote.call("POST", "tokens/inspect", Some(&request)),
+            Self::Gateway(remote) => remote.call("POST", "introspect", Some(&request)),
         }
     }
 
@@ -98,7 +98,7 @@ impl Office {
             Self::Store { runtime, access, .. } => {
                 admin(runtime, access, async |admin| admin.rotate(request).await)
             }
-            Self::Gateway(remote) => remote.call("POST", "tokens/rotate", Some(request)),
+            Self::Gateway(remote) => remote.call("POST", "signing-keys", Some(request)),
         }
     }
 

@@ -37,7 +37,7 @@ impl AccessTokensApi {
     /// Look at a token
     ///
     /// Whether a call with it would be let in now, and what it says; one that does not verify says nothing.
-    #[oai(path = "/tokens/inspect", method = "post", operation_id = "inspect_token")]
+    #[oai(path = "/introspect", method = "post", operation_id = "inspect_token")]
     async fn inspect(
         &self,
         caller: Authorized<permission::KeysManage>,
@@ -49,7 +49,7 @@ impl AccessTokensApi {
     /// Sign with a new key
     ///
     /// The old one still verifies for `overlap` seconds.
-    #[oai(path = "/tokens/rotate", method = "post", operation_id = "rotate_signing_key")]
+    #[oai(path = "/signing-keys", method = "post", operation_id = "rotate_signing_key")]
     async fn rotate(
         &self,
         caller: Authorized<permission::KeysManage>,
