@@ -57,7 +57,7 @@ impl Outages {
     }
 
     /// What stands in for an allowance among so many replicas; where one of its limits is closed, nothing does.
-    fn stand_in(&self, allowance: &Allowance, replicas: u32) -> Result<Allowance, StoreError> {
+    fn stand_in(self, allowance: &Allowance, replicas: u32) -> Result<Allowance, StoreError> {
         let part = |policy, limit: Option<u64>| match (limit, policy) {
             (None, _) | (Some(_), Outage::Open) => Ok(None),
             (Some(_), Outage::Closed) => Err(StoreError::Closed),
