@@ -100,7 +100,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     // With no engine yet, the routes answer that the gateway is alive and not ready.
     let usage = Arc::new(stores::open_usage(&config, link.as_ref())?);
     background.run(|stop| Arc::clone(&usage).keep_flushing(stop));
-    let admission = Arc::new(open_limits(&config.limits, link.clone(), &mut background));
+    let admission = Arc::new(open_limits(config.limits, link.clone(), &mut background));
     let app = |engines| {
         let ledgers: Vec<Arc<dyn Ledger>> = vec![Arc::new(LogLedger), Arc::clone(&usage) as _];
         Arc::new(App {
@@ -166,7 +166,7 @@ async fn open_access(
 }
 
 /// Opens where spending is counted.
-fn open_limits(config: &LimitsConfig, link: Option<RedisLink>, background: &mut Background) -> Limits {
+fn open_limits(config: LimitsConfig, link: Option<RedisLink>, background: &mut Background) -> Limits {
     let Some(link) = link else {
         return Limits::new(Arc::new(MemoryStore::new(Clock::System)));
     };
