@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cell::Client;
 use crate::error::{BenchError, CallError};
 use crate::http::{Exchange, Method};
-use crate::measure::{Client, Outcome, Ran};
 use crate::prompts::Words;
+use crate::ran::{Arrival, Outcome, Ran};
 use crate::stats::Quantiles;
 use crate::transcript::Transcript;
 use crate::workload::{Ask, Class, Messages};
@@ -22,25 +22,6 @@ const STREAM_TOKENS: u32 = 1000;
 const RUNNING_READS: u32 = 8;
 /// How long the streams are watched before the long prompt comes.
 const CALM: Duration = Duration::from_secs(3);
-
-/// What the running streams felt.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Arrival {
-    /// Tokens of the prompt that arrived.
-    pub(crate) prompt_tokens: u64,
-    /// From its sending to its first token.
-    pub(crate) first_token_ms: f64,
-    /// Pauses between tokens of the running streams in the seconds before it came.
-    pub(crate) before_ms: Quantiles,
-    /// The same from its coming to its first token.
-    pub(crate) during_ms: Quantiles,
-    /// `during.p99 - before.p99`.
-    pub(crate) stretch_ms: f64,
-    /// `during.p50 - before.p50`: what one chunk of prefill adds to a step, where the prompt is worked off in many.
-    pub(crate) chunk_ms: f64,
-    /// Running streams that came to their end before the long prompt's first token: should be 0.
-    pub(crate) ended_early: usize,
-}
 
 /// Runs the scenario with so many streams.
 pub(crate) async fn run(client: &Arc<Client>, streams: u32, seed: u64) -> Result<Ran, BenchError> {

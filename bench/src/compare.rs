@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cell::{Cell, Settings};
 use crate::error::BenchError;
-use crate::measure::{Cell, Settings, measure};
+use crate::measure::measure;
 use crate::report::{self, ResultFile};
 use crate::server::{Server, Spec};
 use crate::stats::median;

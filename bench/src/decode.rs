@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use crate::cell::{Cell, Settings};
 use crate::compare::{self, Compared};
 use crate::error::BenchError;
-use crate::measure::{Cell, Settings, measure_transcripts};
+use crate::measure::measure_transcripts;
 use crate::report::ResultFile;
 use crate::server::{Server, Spec};
 use crate::terminal::{note, number};

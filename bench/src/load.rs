@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::measure::{Cell, Client, Outcome, Ran, Settings};
+use crate::cell::{Cell, Client, Settings};
+use crate::ran::{Outcome, Ran};
 use crate::workload::{self, Ask, Messages, Script};
 
 /// What the users share: the requests still to be made, and the answers.

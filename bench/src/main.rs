@@ -1,6 +1,7 @@
 //! Load generator and side-by-side measurements for `OpenAI`-compatible servers on this machine.
 
 mod arrival;
+mod cell;
 mod compare;
 mod decode;
 mod error;
@@ -9,6 +10,7 @@ mod idle;
 mod load;
 mod measure;
 mod prompts;
+mod ran;
 mod report;
 mod reuse;
 mod server;
@@ -30,8 +32,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use cell::{Cell, Settings};
 use error::BenchError;
-use measure::{Cell, Settings, measure};
+use measure::measure;
 use report::ResultFile;
 use server::{Server, Spec};
 

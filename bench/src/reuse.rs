@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::cell::Client;
 use crate::error::{BenchError, CallError};
-use crate::measure::{Client, Outcome, Ran};
 use crate::prompts::Words;
+use crate::ran::{Outcome, Ran, Reuse};
 use crate::stats::median;
 use crate::transcript::Transcript;
 use crate::workload::{Ask, Class, Messages};
@@ -17,27 +17,6 @@ use crate::workload::{Ask, Class, Messages};
 const ANSWER_TOKENS: u32 = 8;
 /// The followers come this much after the leader, while its prefix is being computed.
 const HEAD_START: Duration = Duration::from_millis(50);
-
-/// Medians over the repeats.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Reuse {
-    /// Nobody computed the prefix before.
-    pub(crate) cold_ms: f64,
-    /// Another request computed it before.
-    pub(crate) warm_ms: f64,
-    /// `warm / cold`.
-    pub(crate) warm_ratio: f64,
-    /// From the leader's first token to the last follower's, where followers came while the leader was computing.
-    pub(crate) follower_lag_ms: f64,
-    /// `follower_lag / cold`: what the prefix cost the followers beyond waiting for the leader.
-    pub(crate) follower_ratio: f64,
-    /// Followers at once.
-    pub(crate) followers: u32,
-    /// Tokens of the warm prompt.
-    pub(crate) prompt_tokens: u64,
-    /// Of these, tokens that the server says it did not compute again.
-    pub(crate) cached_tokens: u64,
-}
 
 /// Runs the scenario: so many requests at once where several meet, at least one follower.
 pub(crate) async fn run(

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::arrival::Arrival;
-use crate::measure::{Cell, Ran, Settings};
-use crate::reuse::Reuse;
+use crate::cell::{Cell, Settings};
+use crate::ran::{Arrival, Ran, Reuse};
 use crate::stats::Quantiles;
 use crate::transcript::Transcript;
 use crate::usage::{CpuUse, MachineUse};
@@ -185,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::error::CallError;
-    use crate::measure::Outcome;
+    use crate::ran::Outcome;
 
     fn transcript(first_ms: u64, count: u64) -> Transcript {
         let started = Instant::now();

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::measure::{Cell, Settings, measure, measure_transcripts};
+use crate::cell::{Cell, Settings};
+use crate::measure::{measure, measure_transcripts};
 use crate::server::{Server, Spec};
 use crate::workload::Scenario;
 

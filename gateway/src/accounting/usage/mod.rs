@@ -88,6 +88,8 @@ pub struct Usage {
     store: Arc<dyn UsageStore>,
     clock: Clock,
     state: Mutex<State>,
+    /// Held while a batch goes from memory to the store, so that no reader finds it in both or in neither.
+    moving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -102,7 +104,7 @@ struct State {
 impl Usage {
     /// Usage that is written down in a store.
     pub fn new(store: Arc<dyn UsageStore>, clock: Clock) -> Self {
-        Self { store, clock, state: Mutex::default() }
+        Self { store, clock, state: Mutex::default(), moving: tokio::sync::Mutex::default() }
     }
 
     /// Usage that is kept in memory and nowhere else.
@@ -113,7 +115,7 @@ impl Usage {
 
     /// Rows of the store and of what is on the way there, in the order of day, subject and model.
     pub async fn rows(&self, query: &Query) -> Result<Vec<(Spent, Counts)>, UsageError> {
-        // Before the store: what is written down meanwhile would be missed otherwise.
+        let _still = self.moving.lock().await;
         let mut rows = self.on_the_way(query);
         for (row, counts) in self.store.rows(query).await? {
             rows.add(row, &counts);
@@ -135,6 +137,7 @@ impl Usage {
 
     /// Writes down what was used since the last time.
     pub async fn flush(&self) -> Result<(), UsageError> {
+        let _moving = self.moving.lock().await;
         let batch = {
             let mut state = self.state.lock();
             if state.sent.is_none() && !state.fresh.is_empty() {
