@@ -215,7 +215,7 @@ impl Access {
             let looked_up = some.iter().map(|(hash, known)| async move {
                 match &known.token {
                     None => self.by_key(hash, version, now).await,
-                    Some(token) if token.expires_at > now => self.by_token(Arc::clone(token), version).await,
+                    Some(token) if token.good_until > now => self.by_token(Arc::clone(token), version).await,
                     Some(_) => Err(AuthError::Expired),
                 }
             });
@@ -229,6 +229,11 @@ impl Access {
                 }
             }
         }
+    }
+
+    /// Forgets the callers whose tokens were verified: each is verified anew, by the keys of this moment.
+    pub(super) fn forget_tokens(&self) {
+        self.remembered.lock().retain(|_, known| known.token.is_none());
     }
 
     async fn by_key(&self, hash: &KeyHash, version: u64, now: u64) -> Result<Remembered, AuthError> {
@@ -261,7 +266,7 @@ impl Access {
         let principal = self.principal(&subject, verified.role.as_deref()).await?;
         let key = verified.jti.as_deref().map(Arc::from);
         let principal = Principal { key, version, ..principal };
-        Ok(Remembered { version, until: Some(verified.expires_at), token: Some(verified), principal })
+        Ok(Remembered { version, until: Some(verified.good_until), token: Some(verified), principal })
     }
 
     /// A subject with its role and policy of this moment. A subject's record wins over the role that its credential

@@ -25,13 +25,18 @@ impl Access {
 
     /// Signs tokens with a new key from now on; see [`Tokens::rotate`].
     pub(super) async fn rotate(&self, overlap: Option<Duration>) -> Result<String, StoreError> {
-        self.blocking(move |tokens| tokens.rotate(overlap)).await
+        let kid = self.blocking(move |tokens| tokens.rotate(overlap)).await?;
+        // Without an overlap the old key is not trusted any more, nor what was believed by it.
+        self.forget_tokens();
+        Ok(kid)
     }
 
     /// Takes over what stands in the store now.
     pub async fn take_over(&self) -> Result<(), StoreError> {
         self.roles_changed().await?;
-        self.blocking(Tokens::reload).await?;
+        if self.blocking(Tokens::reload).await? {
+            self.forget_tokens();
+        }
         let (subjects, keys) = self.live().running();
         self.end_revoked(&subjects, &keys).await?;
         self.refresh().await;
@@ -184,10 +189,26 @@ mod tests {
             .await
             .unwrap();
         assert_eq!((state.active, state.reason.as_deref()), (false, Some("revoked")));
-        let state = admin.inspect_token(&InspectRequest { token: second.token }).await.unwrap();
+        let state = admin.inspect_token(&InspectRequest { token: second.token.clone() }).await.unwrap();
         assert_eq!((state.active, state.role.as_deref()), (true, Some("user")));
         let actions: Vec<_> =
             other.0.store().audit(None, 4).await.unwrap().into_iter().map(|entry| entry.action).collect();
         assert_eq!(actions, ["token.revoke", "token.create", "signing_key.rotate", "token.create"]);
+    }
+
+    #[tokio::test]
+    async fn after_a_leak_no_token_of_the_old_key_is_good_also_where_it_was_remembered() {
+        let server = Server::start().await;
+        let (one, other) = (Replica::start(&server).await, Replica::start(&server).await);
+        let principal = one.admin().await;
+        let admin = Admin::new(&one.0, &principal);
+        let new = NewToken { subject: "t".into(), role: Some("user".into()), note: None, expires_in: None };
+        let leaked = admin.create_token(new).await.unwrap().token;
+        for replica in [&one, &other] {
+            replica.0.identify(leaked.as_bytes(), None).await.unwrap();
+        }
+        admin.rotate(&RotateRequest { overlap: Some(0) }).await.unwrap();
+        assert!(one.0.identify(leaked.as_bytes(), None).await.is_err());
+        Replica::until(|| async { other.0.identify(leaked.as_bytes(), None).await.is_err() }).await;
     }
 }

@@ -90,6 +90,7 @@ mod tests {
             jti: None,
             issued_at: None,
             expires_at: good_until,
+            good_until,
         };
         Checked { verified, good_until }
     }

@@ -115,10 +115,11 @@ impl Tokens {
     }
 
     /// Takes over what another process has made of the key file; see [`SigningKeys::reload`]. Blocks on the disk.
-    pub fn reload(&self) -> Result<(), KeyFileError> {
-        self.own.reload()?;
+    /// Says whether the keys are others now.
+    pub fn reload(&self) -> Result<bool, KeyFileError> {
+        let changed = self.own.reload()?;
         self.forget_all();
-        Ok(())
+        Ok(changed)
     }
 
     /// Forgets which tokens were verified: each is verified anew. For when roles come or go, since a remembered

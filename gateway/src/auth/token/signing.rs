@@ -135,6 +135,8 @@ struct Ring {
     algorithm: Algorithm,
     key: EncodingKey,
     verifier: Arc<Verifier>,
+    /// Each key's name and until when it verifies: what tells one state from another.
+    terms: Vec<(String, Option<u64>)>,
     /// What others may know, and until when in Unix seconds.
     public: Vec<(Jwk, Option<u64>)>,
 }
@@ -233,11 +235,13 @@ impl SigningKeys {
     }
 
     /// Takes over what another process has made of the file. On an error the keys stay as they are. Blocks on the
-    /// disk.
-    pub fn reload(&self) -> Result<(), KeyFileError> {
+    /// disk. Says whether they are others now.
+    pub fn reload(&self) -> Result<bool, KeyFileError> {
         let _changing = self.changing.lock();
         let keys = self.place.read()?.unwrap_or_default();
-        self.install(&keys)
+        let before = self.ring();
+        self.install(&keys)?;
+        Ok(self.ring().terms != before.terms)
     }
 
     /// The public keys as a JSON Web Key Set. Shared secrets are not among them.
@@ -297,7 +301,8 @@ impl Ring {
             return Err(place.malformed("there is no active key".to_owned()));
         };
         let verifier = Arc::new(Verifier::new(Arc::clone(rules), verifying));
-        Ok(Self { kid, algorithm, key, verifier, public })
+        let terms = keys.iter().map(|key| (key.kid.clone(), key.until())).collect();
+        Ok(Self { kid, algorithm, key, verifier, terms, public })
     }
 }
 

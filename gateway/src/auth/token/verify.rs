@@ -36,6 +36,8 @@ pub struct Verified {
     pub issued_at: Option<u64>,
     /// When it ends, in Unix seconds.
     pub expires_at: u64,
+    /// When it or its key ends, whichever is first, in Unix seconds.
+    pub good_until: u64,
 }
 
 /// A verified token, and for how long that may be remembered.
@@ -136,8 +138,9 @@ impl Verifier {
         let claims = decode::<Claims>(token.token, &key.key, &key.validation)
             .map_err(|error| TokenError::of(&error))?
             .claims;
-        let verified = self.read(&claims, now)?;
-        let good_until = verified.expires_at.min(key.until.unwrap_or(u64::MAX));
+        let mut verified = self.read(&claims, now)?;
+        verified.good_until = verified.expires_at.min(key.until.unwrap_or(u64::MAX));
+        let good_until = verified.good_until;
         Ok(Checked { verified, good_until })
     }
 
@@ -150,6 +153,7 @@ impl Verifier {
             jti: claims.get("jti").and_then(Value::as_str).map(str::to_owned),
             issued_at: claims.get("iat").and_then(Value::as_u64),
             expires_at,
+            good_until: expires_at,
         })
     }
 }

@@ -31,6 +31,7 @@ fn a_minted_token_proves_what_it_was_minted_for() {
         jti: Some(minted.jti),
         issued_at: Some(START),
         expires_at: START + 3600,
+        good_until: START + 3600,
     };
     assert_eq!(verify(&keys, &minted.token, START), Ok(expected));
 }
