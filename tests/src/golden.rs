@@ -1,10 +1,11 @@
 //! Equality of greedy answers, up to the rounding of kernels for other batch shapes.
 //!
 //! In a split cache nothing that happens beside a sequence changes a bit of its logits: measured 0 in every
-//! arrangement. In a unified one attention walks over the cells of others too and adds in another order. The first
-//! difference is in the last bit; it has been seen to grow to a quarter of a nat, probably because activations are
-//! rounded to 8-bit blocks before each product (not proven). Where two tokens are that close the other may be drawn,
-//! and from there on the texts are about different things. The comparison allows exactly that and nothing else.
+//! arrangement but one, a beginning taken over from a prompt so long that another kernel computed it. In a unified
+//! one attention walks over the cells of others too and adds in another order. The first difference is in the last
+//! bit; it has been seen to grow to a quarter of a nat, probably because activations are rounded to 8-bit blocks
+//! before each product (not proven). Where two tokens are that close the other may be drawn, and from there on the
+//! texts are about different things. The comparison allows exactly that and nothing else.
 
 use serde_json::Value;
 
@@ -14,6 +15,10 @@ pub struct Bound(pub f64);
 
 /// Of a split cache: measured 0. The rest is for processors whose kernels add in an order that follows the batch.
 pub const SPLIT: Bound = Bound(0.05);
+
+/// Of a beginning that was computed as part of a longer prompt: attention over 64 rows and more is another kernel of
+/// llama.cpp, which keeps its sums in more bits. Measured up to 0.21 over 48 tokens.
+pub const RESHAPED: Bound = Bound(0.5);
 
 /// Of a unified cache: measured up to 0.25 over 48 to 160 tokens, in runs of `tests/golden.rs`, which prints it.
 pub const UNIFIED: Bound = Bound(0.5);

@@ -4,9 +4,9 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::golden::{Agreement, Bound, SPLIT, Step, UNIFIED, assert_same, steps};
+use tests::golden::{Agreement, Bound, RESHAPED, SPLIT, Step, UNIFIED, assert_same, steps};
 use tests::requests::long_text;
-use tests::{Gateway, eventually};
+use tests::{Folded, Gateway, eventually};
 
 const PROMPTS: [&str; 3] = [
     "Explain in two sentences why the sky is blue.",
@@ -124,11 +124,35 @@ async fn in_a_unified_cache_and_without_sharing() {
 async fn while_a_long_prompt_is_prefilled_in_chunks() {
     let references = references().await;
     let gateway = Gateway::builder().parallel(4).context(2048).start().await;
-    let mut long = gateway.ask(&long_text(1500));
-    long["max_tokens"] = json!(2);
-    let (own, intruder) = tokio::join!(answer(&gateway, PROMPTS[2]), gateway.http().chat_stream(&long));
+    let intruder = async {
+        eventually!(gateway.load().await.running == 1, "the answer has begun");
+        intrude(&gateway).await
+    };
+    let (own, intruder) = tokio::join!(answer(&gateway, PROMPTS[2]), intruder);
     assert!(intruder.done);
     compare("intruder", SPLIT, &references[2], &own);
+}
+
+#[tokio::test]
+async fn on_a_beginning_that_a_long_prompt_computes() {
+    let references = references().await;
+    for (prompt, reference) in PROMPTS.iter().zip(&references) {
+        let gateway = Gateway::builder().parallel(4).context(2048).start().await;
+        let own = async {
+            eventually!(gateway.load().await.running == 1, "the long prompt has begun");
+            answer(&gateway, prompt).await
+        };
+        let (intruder, own) = tokio::join!(intrude(&gateway), own);
+        assert!(intruder.done);
+        compare("borrowed", RESHAPED, reference, &own);
+    }
+}
+
+/// A prompt of many chunks, whose beginning (the system message) every other prompt shares.
+async fn intrude(gateway: &Gateway) -> Folded {
+    let mut long = gateway.ask(&long_text(1500));
+    long["max_tokens"] = json!(2);
+    gateway.http().chat_stream(&long).await
 }
 
 #[tokio::test]

@@ -129,6 +129,8 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     }
     lifecycle.finished(config.server.drain_timeout).await;
     background.finish().await;
+    // The engines go with the routes; each waits for the step that its threads are in.
+    tokio::task::spawn_blocking(move || drop(endpoint)).await.map_err(Failure::new)?;
     tracing::info!("every stream has ended; good-bye");
     Ok(())
 }

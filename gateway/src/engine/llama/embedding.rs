@@ -53,12 +53,12 @@ pub(super) async fn embed(shared: &Shared, inputs: Vec<Vec<u32>>) -> Result<Embe
     let mut vectors = Vec::with_capacity(inputs.len());
     for batch in batches(inputs) {
         let (reply, answer) = oneshot::channel();
-        shared.commands.try_send(Command::Embed(EmbedJob { inputs: batch, reply })).map_err(|error| {
-            match error {
+        shared.worker.send(Command::Embed(EmbedJob { inputs: batch, reply })).map_err(
+            |error| match error {
                 TrySendError::Full(_) => shared.gauges.queue_full(),
                 TrySendError::Disconnected(_) => EngineError::NotReady("its engine has stopped"),
-            }
-        })?;
+            },
+        )?;
         let embedded = answer.await.map_err(|_| EngineError::Failed("the engine stopped".to_owned()))?;
         vectors.extend(embedded.map_err(|error| {
             tracing::error!(%error, "embedding failed");

@@ -24,7 +24,6 @@ mod thread;
 pub mod vocabulary;
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use futures_util::future::BoxFuture;
 
@@ -32,7 +31,6 @@ use self::constraint::ConstraintFactory;
 use self::gauges::Gauges;
 pub use self::model::LoadError;
 use self::model::Model;
-use self::scheduler::Command;
 use self::template::ChatTemplate;
 use crate::config::{ModelConfig, ShareScope};
 use crate::engine::{
@@ -51,7 +49,7 @@ struct Shared {
     model: Model,
     template: ChatTemplate,
     constraints: ConstraintFactory,
-    commands: SyncSender<Command>,
+    worker: thread::Worker,
     gauges: Arc<Gauges>,
     share_prefix: ShareScope,
     /// Longest input to embed, in tokens.
@@ -73,7 +71,7 @@ impl LlamaEngine {
             .map_err(|error| LoadError::Vocabulary(error.to_string()))?;
         let settings = thread::settings(&model, config);
         let gauges = Arc::new(Gauges::new(config.queue));
-        let commands = thread::start(id, &model, &settings, config, &gauges)?;
+        let worker = thread::start(id, &model, &settings, config, &gauges)?;
         let card = ModelCard {
             id: id.to_owned(),
             created,
@@ -86,7 +84,7 @@ impl LlamaEngine {
             model,
             template,
             constraints,
-            commands,
+            worker,
             gauges,
             share_prefix: config.share_prefix,
             embedding_window: thread::embedding_rows(&settings),

@@ -205,7 +205,7 @@ impl PreparedRequest {
             outputs,
             stopped,
         };
-        shared.commands.try_send(Command::Generate(Box::new(job))).map_err(|error| {
+        shared.worker.send(Command::Generate(Box::new(job))).map_err(|error| {
             shared.gauges.leave_queue(choices);
             match error {
                 TrySendError::Full(_) => shared.gauges.queue_full(),

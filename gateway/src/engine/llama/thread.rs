@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 
 use llama_cpp_2::model::LlamaModel;
 
@@ -55,6 +56,33 @@ pub(super) fn settings(model: &Model, config: &ModelConfig) -> ContextSettings {
     }
 }
 
+/// The running thread. Dropping it waits for the step being computed and for the context to be freed: a process that
+/// ended in mid-step would take llama.cpp's globals away under its compute threads, and die of it.
+pub(super) struct Worker {
+    /// `None` only while being dropped, which is what ends the thread.
+    commands: Option<SyncSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Hands a command over, or gives it back where the inbox is full or the thread is gone.
+    pub(super) fn send(&self, command: Command) -> Result<(), TrySendError<Command>> {
+        match &self.commands {
+            Some(commands) => commands.try_send(command),
+            None => Err(TrySendError::Disconnected(command)),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the engine's thread had panicked");
+        }
+    }
+}
+
 /// Starts the thread and waits until its context is allocated.
 pub(super) fn start(
     id: &str,
@@ -62,7 +90,7 @@ pub(super) fn start(
     settings: &ContextSettings,
     config: &ModelConfig,
     gauges: &Arc<Gauges>,
-) -> Result<SyncSender<Command>, LoadError> {
+) -> Result<Worker, LoadError> {
     let (commands, inbox) = sync_channel(config.queue.saturating_add(64) as usize);
     let (allocated, outcome) = sync_channel(1);
     let owned = Owned {
@@ -79,12 +107,12 @@ pub(super) fn start(
     };
     // The kernel shows 15 bytes of a thread's name; llama.cpp's own threads take it over.
     let name: String = format!("llama-{id}").chars().take(15).collect();
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name(name)
         .spawn(move || owned.run(&inbox, &allocated))
         .map_err(|error| LoadError::Context(error.to_string()))?;
     outcome.recv().map_err(|_| LoadError::Context("the engine's thread ended".to_owned()))??;
-    Ok(commands)
+    Ok(Worker { commands: Some(commands), thread: Some(thread) })
 }
 
 /// All that the thread takes with it.
