@@ -175,18 +175,23 @@ impl Access {
 
     async fn look_up(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
         let found = self.find(shown).await;
+        self.remember(&shown.hash, &found);
+        found
+    }
+
+    /// Keeps who was found, forgets who is refused; where the store did not answer, what is known stays.
+    fn remember(&self, hash: &KeyHash, found: &Result<Remembered, AuthError>) {
         let mut remembered = self.remembered.lock();
-        match &found {
+        match found {
             Ok(known) => {
-                if remembered.len() >= MOST_REMEMBERED {
+                if remembered.len() >= MOST_REMEMBERED && !remembered.contains_key(hash) {
                     remembered.clear();
                 }
-                remembered.insert(shown.hash, known.clone());
+                remembered.insert(*hash, known.clone());
             }
-            Err(error) if error.is_guess() => drop(remembered.remove(&shown.hash)),
+            Err(error) if error.is_guess() => drop(remembered.remove(hash)),
             Err(_) => {}
         }
-        found
     }
 
     async fn find(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
@@ -220,13 +225,8 @@ impl Access {
                 }
             });
             let found = futures_util::future::join_all(looked_up).await;
-            let mut remembered = self.remembered.lock();
-            for ((hash, _), found) in some.iter().zip(found) {
-                match found {
-                    Ok(known) => drop(remembered.insert(*hash, known)),
-                    Err(error) if error.is_guess() => drop(remembered.remove(hash)),
-                    Err(_) => {}
-                }
+            for ((hash, _), found) in some.iter().zip(&found) {
+                self.remember(hash, found);
             }
         }
     }

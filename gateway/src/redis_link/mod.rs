@@ -90,6 +90,15 @@ impl RedisLink {
     }
 }
 
+/// A name as a hash tag, braces included: all keys that have it are in one slot of a cluster. A closing brace inside it
+/// would end it early, or leave it empty.
+pub fn tag(name: &str) -> String {
+    if name.contains(['}', '%']) {
+        return format!("{{{}}}", name.replace('%', "%25").replace('}', "%7D"));
+    }
+    format!("{{{name}}}")
+}
+
 /// The time-out covers connecting too, which the connection's own does not.
 async fn in_time<T>(reply: impl Future<Output = RedisResult<T>>) -> Result<T, LinkError> {
     match tokio::time::timeout(TIMEOUT, reply).await {

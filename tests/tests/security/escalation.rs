@@ -5,21 +5,7 @@ use serde_json::{Value, json};
 use tests::http::Http;
 use tests::{Answer, Frame, Gateway, rights};
 
-use super::{WHOAMI, client, gateway};
-
-/// Everything that a role can hold.
-const ALL: [&str; 10] = [
-    "chat",
-    "embeddings",
-    "models:read",
-    "conversations",
-    "models:manage",
-    "roles:read",
-    "roles:manage",
-    "keys:manage",
-    "usage:read",
-    "metrics:read",
-];
+use super::{PERMISSIONS, WHOAMI, client, gateway};
 
 /// Something a caller might try.
 struct Trick(Method, String, Value);
@@ -159,7 +145,7 @@ fn endless(gateway: &Gateway) -> Value {
 async fn who_manages_keys_manages_nothing_else() {
     let gateway = gateway().await;
     let caller = rights::only(&gateway, "keys-only", &["keys:manage"]).await;
-    let everything = json!({ "permissions": ALL });
+    let everything = json!({ "permissions": PERMISSIONS });
     assert_futile(
         &gateway,
         &caller,
@@ -180,7 +166,7 @@ async fn who_manages_keys_manages_nothing_else() {
 async fn who_manages_roles_widens_none() {
     let gateway = gateway().await;
     let caller = rights::only(&gateway, "roles-only", &["roles:manage"]).await;
-    let everything = json!({ "permissions": ALL });
+    let everything = json!({ "permissions": PERMISSIONS });
     let one_more = json!({"permissions": ["roles:manage", "roles:read"]});
     assert_futile(
         &gateway,
@@ -274,7 +260,7 @@ async fn the_last_admin_cannot_lock_everybody_out() {
     let (_, revoked) = rights::key(&gateway, "revoked", "admin").await;
     rights::delete(admin, &format!("/admin/v1/keys/{revoked}")).await.ok();
     let locks = |lacking: &str| {
-        let left: Vec<&str> = ALL.into_iter().filter(|name| *name != lacking).collect();
+        let left: Vec<&str> = PERMISSIONS.into_iter().filter(|name| *name != lacking).collect();
         json!({ "permissions": left })
     };
     let mut tricks = vec![
@@ -307,7 +293,7 @@ async fn who_manages_keys_and_roles_gets_no_further_right() {
             post("keys", json!({"subject": "puppet", "role": "admin"})),
             change("subjects/puppet", json!({"role": "admin"})),
             change("subjects/puppet", json!({"overrides": {"permissions": ["chat"]}})),
-            change("roles/deputy", json!({"policy": {"permissions": ALL}})),
+            change("roles/deputy", json!({"policy": {"permissions": PERMISSIONS}})),
             remove("subjects/admin"),
         ],
     )

@@ -16,6 +16,20 @@ use serde_json::Value;
 use tests::Gateway;
 use tests::http::Http;
 
+/// Everything that a role can hold.
+const PERMISSIONS: [&str; 10] = [
+    "chat",
+    "embeddings",
+    "models:read",
+    "conversations",
+    "models:manage",
+    "roles:read",
+    "roles:manage",
+    "keys:manage",
+    "usage:read",
+    "metrics:read",
+];
+
 /// What any known caller may ask, whatever it may do.
 const WHOAMI: &str = "/admin/v1/whoami";
 

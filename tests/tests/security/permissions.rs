@@ -5,7 +5,7 @@ use tests::http::Http;
 use tests::{Answer, Gateway, rights};
 
 use super::document::{Document, Operation};
-use super::gateway;
+use super::{PERMISSIONS, gateway};
 
 /// Operations that need no credential.
 const OPEN: [&str; 2] = ["healthz", "readyz"];
@@ -50,19 +50,6 @@ const BUILT_IN: [(&str, &[&str]); 4] = [
     ("operator", &["models:read", "models:manage", "usage:read"]),
     ("user", &["chat", "embeddings", "models:read", "conversations"]),
     ("viewer", &["models:read", "usage:read"]),
-];
-
-const PERMISSIONS: [&str; 10] = [
-    "chat",
-    "embeddings",
-    "models:read",
-    "conversations",
-    "models:manage",
-    "roles:read",
-    "roles:manage",
-    "keys:manage",
-    "usage:read",
-    "metrics:read",
 ];
 
 /// The permission that an operation asks for; a new operation must be put into the table.

@@ -1,15 +1,14 @@
 //! Usage in one transactional file.
 
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Answer, Batch, Counts, Day, Query, Spent, UsageError, UsageStore};
+use crate::database;
 
 type Key = (u32, &'static str, &'static str);
 
@@ -24,12 +23,7 @@ impl EmbeddedUsage {
     /// # Errors
     /// Another process has it open, or it is not readable.
     pub fn open(path: &Path) -> Result<Self, UsageError> {
-        let mut options = std::fs::OpenOptions::new();
-        // Who used what is nobody else's business.
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let backend =
-            FileBackend::new(options.open(path).map_err(UsageError::of)?).map_err(UsageError::of)?;
-        Self::with(Database::builder().create_with_backend(backend).map_err(UsageError::of)?)
+        Self::with(database::open(path).map_err(UsageError::of)?)
     }
 
     #[cfg(test)]
@@ -54,11 +48,9 @@ fn add(database: &Database, batch: &Batch, oldest: Day) -> Result<(), UsageError
         for (row, counts) in &batch.rows {
             let key = (row.day.0, &*row.subject, &*row.model);
             let old = table.get(key).map_err(UsageError::of)?.map(|value| value.value());
-            let mut sum = old.unwrap_or_default();
-            for (sum, more) in sum.iter_mut().zip(counts.to_array()) {
-                *sum = sum.saturating_add(more);
-            }
-            table.insert(key, sum).map_err(UsageError::of)?;
+            let mut sum = Counts::from_array(old.unwrap_or_default());
+            sum.add(counts);
+            table.insert(key, sum.to_array()).map_err(UsageError::of)?;
         }
         table.retain_in((0, "", "")..(oldest.0, "", ""), |_, _| false).map_err(UsageError::of)?;
     }
@@ -103,8 +95,8 @@ fn read(
 }
 
 impl UsageStore for EmbeddedUsage {
-    fn add<'a>(&'a self, batch: &'a Batch, oldest: Day) -> Answer<'a, ()> {
-        let (database, batch) = (Arc::clone(&self.0), batch.clone());
+    fn add<'a>(&'a self, batch: &'a Arc<Batch>, oldest: Day) -> Answer<'a, ()> {
+        let (database, batch) = (Arc::clone(&self.0), Arc::clone(batch));
         let added = tokio::task::spawn_blocking(move || add(&database, &batch, oldest));
         async move { added.await.map_err(UsageError::of)? }.boxed()
     }

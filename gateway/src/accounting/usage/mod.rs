@@ -78,7 +78,7 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, UsageError>>;
 /// Where usage is written down.
 pub trait UsageStore: Send + Sync + 'static {
     /// Adds a batch; a batch that was added before is not added again. Days before `oldest` may be forgotten.
-    fn add<'a>(&'a self, batch: &'a Batch, oldest: Day) -> Answer<'a, ()>;
+    fn add<'a>(&'a self, batch: &'a Arc<Batch>, oldest: Day) -> Answer<'a, ()>;
     /// Rows in the order of day, subject and model.
     fn rows<'a>(&'a self, query: &'a Query) -> Answer<'a, Vec<(Spent, Counts)>>;
 }
@@ -97,7 +97,7 @@ struct State {
     /// What was not sent yet.
     fresh: Table,
     /// What was sent and not answered.
-    sent: Option<Batch>,
+    sent: Option<Arc<Batch>>,
     away: bool,
 }
 
@@ -142,7 +142,8 @@ impl Usage {
             let mut state = self.state.lock();
             if state.sent.is_none() && !state.fresh.is_empty() {
                 let rows = std::mem::take(&mut state.fresh).into_rows();
-                state.sent = Some(Batch { name: format!("{:032x}", rand::random::<u128>()), rows });
+                let name = format!("{:032x}", rand::random::<u128>());
+                state.sent = Some(Arc::new(Batch { name, rows }));
             }
             state.sent.clone()
         };

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use redis::{Script, cmd};
 
 use super::{Answer, Batch, Counts, Day, KEPT_DAYS, Query, Spent, UsageError, UsageStore};
-use crate::redis_link::RedisLink;
+use crate::redis_link::{RedisLink, tag};
 
 /// Between a model's name and the kind of count, in a field's name. No model has one: names are checked at load.
 const BETWEEN: char = '\n';
@@ -119,20 +119,13 @@ fn subjects_of(day: Day) -> String {
     format!("sluice:{{usage:{day}}}:subjects")
 }
 
-/// A subject may hold what ends a hash tag early: the tag is its bytes in hex.
 fn counts_of(day: Day, subject: &str) -> String {
-    use std::fmt::Write as _;
-    let tag = subject.bytes().fold(String::with_capacity(2 * subject.len()), |mut tag, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(tag, "{byte:02x}");
-        tag
-    });
-    format!("sluice:{{usage:{tag}}}:{day}")
+    format!("sluice:usage:{}:{day}", tag(subject))
 }
 
 impl UsageStore for RedisUsage {
     /// Days expire by themselves.
-    fn add<'a>(&'a self, batch: &'a Batch, _oldest: Day) -> Answer<'a, ()> {
+    fn add<'a>(&'a self, batch: &'a Arc<Batch>, _oldest: Day) -> Answer<'a, ()> {
         self.add_batch(batch).boxed()
     }
 

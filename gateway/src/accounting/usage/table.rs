@@ -57,7 +57,8 @@ impl Counts {
         Self { requests, failed, prompt_tokens, cached_tokens, completion_tokens }
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds to each of them.
+    pub(super) fn add(&mut self, other: &Self) {
         let mut sum = self.to_array();
         for (sum, more) in sum.iter_mut().zip(other.to_array()) {
             *sum = sum.saturating_add(more);

@@ -32,8 +32,8 @@ fn all() -> Query {
     Query { from: Day(0), to: Day(30_000), subject: None, model: None, after: None, most: 1000 }
 }
 
-fn batch(name: &str, rows: Vec<(Spent, Counts)>) -> Batch {
-    Batch { name: name.to_owned(), rows }
+fn batch(name: &str, rows: Vec<(Spent, Counts)>) -> Arc<Batch> {
+    Arc::new(Batch { name: name.to_owned(), rows })
 }
 
 async fn with_rows(store: &dyn UsageStore) {

@@ -3,7 +3,6 @@
 mod tables;
 mod writing;
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +12,13 @@ use openapi::admin::audit::AuditEntry;
 use openapi::admin::keys::Key;
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
-use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 
 use self::tables::{AUDIT, HASHES, KEYS, REVOKED, ROLES, SUBJECTS};
 use self::writing::Writing;
 use super::change::{self, Admins, failed, parse};
 use super::{Answer, AuthStore, Change, KeyHash, Note, StoreError};
+use crate::database;
 
 /// A store in a file that this process alone has open.
 pub struct EmbeddedStore {
@@ -33,12 +32,7 @@ impl EmbeddedStore {
     /// # Errors
     /// Another process has it open, or it is not readable: never a fresh store in the place of a broken one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut options = std::fs::OpenOptions::new();
-        // It holds no secret, but who may do what is nobody else's business.
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(failed)?;
-        let backend = FileBackend::new(file).map_err(failed)?;
-        let database = Database::builder().create_with_backend(backend).map_err(failed)?;
+        let database = database::open(path).map_err(failed)?;
         let version = tables::initialize(&database)?;
         Ok(Self { database: Arc::new(database), version: Arc::new(AtomicU64::new(version)) })
     }

@@ -5,7 +5,7 @@ use redis::{FromRedisValue, Script, ScriptInvocation};
 #[cfg(test)]
 use crate::clock::Clock;
 use crate::limits::store::StoreError;
-use crate::redis_link::RedisLink;
+use crate::redis_link::{RedisLink, tag};
 
 /// Where the scripts' time comes from.
 #[derive(Debug, Clone)]
@@ -80,14 +80,9 @@ impl Default for Scripts {
     }
 }
 
-/// The keys of a subject. The tag in braces puts all of them into one slot of a cluster; a closing brace inside it
-/// would end it early, or leave it empty.
+/// A key of a subject.
 pub(super) fn key(subject: &str, what: &str) -> String {
-    if subject.contains(['}', '%']) {
-        let subject = subject.replace('%', "%25").replace('}', "%7D");
-        return format!("sluice:{{{subject}}}:{what}");
-    }
-    format!("sluice:{{{subject}}}:{what}")
+    format!("sluice:{}:{what}", tag(subject))
 }
 
 #[cfg(test)]
