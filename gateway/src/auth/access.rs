@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::issuers::RoleNames;
 use super::live::{Live, LiveStream};
+use super::memory::{Epoch, Memory, Remembered};
 use super::secret::{self, PREFIX};
 use super::store::{AuthStore, KeyHash, REVOKED_FOR, StoreError, tokens_of};
 use super::throttle::Throttle;
@@ -17,8 +18,8 @@ use super::token::{Issuer, Tokens, Verified};
 use super::{AuthError, Principal};
 use crate::clock::Clock;
 
-/// Principals that are remembered between requests; one more forgets them all.
-const MOST_REMEMBERED: usize = 10_000;
+/// Keys whose last use is to be written down; more are not noted.
+const MOST_USED: usize = 10_000;
 /// Credentials that are looked up again at the same time after a change.
 const AT_ONCE: usize = 64;
 /// How exactly the last use of a key is known, seconds.
@@ -32,24 +33,15 @@ pub struct Access {
     roles: Arc<RoleNames>,
     throttle: Option<Throttle>,
     live: Live,
-    remembered: Mutex<HashMap<KeyHash, Remembered>>,
+    memory: Memory,
     used: Mutex<HashMap<String, u64>>,
-}
-
-/// A principal, as long as nothing was changed and its credential has not ended.
-#[derive(Clone)]
-struct Remembered {
-    version: u64,
-    until: Option<u64>,
-    /// What the token proved; a key's record says all of it, and its last use is written down.
-    token: Option<Arc<Verified>>,
-    principal: Principal,
 }
 
 /// A credential as it was sent, and when.
 struct Shown<'a> {
     credential: &'a [u8],
     hash: KeyHash,
+    epoch: Epoch,
     /// The store's version then.
     version: u64,
     now: u64,
@@ -65,7 +57,7 @@ impl Access {
             roles: Arc::default(),
             throttle: None,
             live: Live::default(),
-            remembered: Mutex::default(),
+            memory: Memory::default(),
             used: Mutex::default(),
         }
     }
@@ -141,8 +133,9 @@ impl Access {
         let now = self.now();
         // Read before the records: a change in between makes what is remembered old, never the other way round.
         let version = self.store.version();
-        let shown = Shown { credential, hash: secret::hash(credential), version, now };
-        let before = self.remembered.lock().get(&shown.hash).cloned();
+        let hash = secret::hash(credential);
+        let (before, epoch) = self.memory.get(&hash);
+        let shown = Shown { credential, hash, epoch, version, now };
         let was_good = before.is_some();
         let known = match before.filter(|known| known.holds(version, now)) {
             Some(known) => known,
@@ -175,27 +168,12 @@ impl Access {
 
     async fn look_up(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
         let found = self.find(shown).await;
-        self.remember(&shown.hash, &found);
+        self.memory.keep(shown.epoch, &shown.hash, &found);
         found
     }
 
-    /// Keeps who was found, forgets who is refused; where the store did not answer, what is known stays.
-    fn remember(&self, hash: &KeyHash, found: &Result<Remembered, AuthError>) {
-        let mut remembered = self.remembered.lock();
-        match found {
-            Ok(known) => {
-                if remembered.len() >= MOST_REMEMBERED && !remembered.contains_key(hash) {
-                    remembered.clear();
-                }
-                remembered.insert(*hash, known.clone());
-            }
-            Err(error) if error.is_guess() => drop(remembered.remove(hash)),
-            Err(_) => {}
-        }
-    }
-
     async fn find(&self, shown: &Shown<'_>) -> Result<Remembered, AuthError> {
-        let Shown { credential, hash, version, now } = *shown;
+        let Shown { credential, hash, version, now, .. } = *shown;
         if credential.starts_with(PREFIX.as_bytes()) {
             self.by_key(&hash, version, now).await
         } else {
@@ -211,11 +189,7 @@ impl Access {
     /// away after it. Where it has gone already, what is remembered stays as it is.
     pub(super) async fn refresh(&self) {
         let (version, now) = (self.store.version(), self.now());
-        let old: Vec<(KeyHash, Remembered)> = {
-            let remembered = self.remembered.lock();
-            let old = remembered.iter().filter(|(_, known)| !known.holds(version, now));
-            old.map(|(hash, known)| (*hash, known.clone())).collect()
-        };
+        let (old, epoch) = self.memory.old(version, now);
         for some in old.chunks(AT_ONCE) {
             let looked_up = some.iter().map(|(hash, known)| async move {
                 match &known.token {
@@ -226,14 +200,14 @@ impl Access {
             });
             let found = futures_util::future::join_all(looked_up).await;
             for ((hash, _), found) in some.iter().zip(&found) {
-                self.remember(hash, found);
+                self.memory.keep(epoch, hash, found);
             }
         }
     }
 
     /// Forgets the callers whose tokens were verified: each is verified anew, by the keys of this moment.
     pub(super) fn forget_tokens(&self) {
-        self.remembered.lock().retain(|_, known| known.token.is_none());
+        self.memory.forget_tokens();
     }
 
     async fn by_key(&self, hash: &KeyHash, version: u64, now: u64) -> Result<Remembered, AuthError> {
@@ -296,7 +270,7 @@ impl Access {
 
     fn note_use(&self, key: &Arc<str>, now: u64) {
         let mut used = self.used.lock();
-        if !used.contains_key(&**key) && used.len() < MOST_REMEMBERED {
+        if !used.contains_key(&**key) && used.len() < MOST_USED {
             used.insert(key.to_string(), now);
         }
     }
@@ -322,12 +296,6 @@ impl Access {
                 tracing::warn!(%error, "the last use of keys could not be written");
             }
         }
-    }
-}
-
-impl Remembered {
-    fn holds(&self, version: u64, now: u64) -> bool {
-        self.version == version && self.until.is_none_or(|until| now < until)
     }
 }
 

@@ -7,6 +7,7 @@ mod first_key;
 mod follow;
 pub mod issuers;
 pub mod live;
+mod memory;
 pub mod permission;
 pub mod policy;
 pub mod secret;
