@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::accounting::Books;
 use crate::accounting::usage::Usage;
 use crate::auth::Access;
+use crate::conversation::Conversations;
 use crate::limits::Limits;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
@@ -23,6 +24,8 @@ pub struct App {
     pub books: Books,
     /// What every subject used.
     pub usage: Arc<Usage>,
+    /// What is kept of conversations.
+    pub conversations: Arc<Conversations>,
     /// Whether the process is about to end.
     pub lifecycle: Lifecycle,
     /// Bounds of requests and answers.

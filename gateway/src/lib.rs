@@ -13,6 +13,7 @@ pub mod app;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod conversation;
 pub mod database;
 pub mod engine;
 pub mod error;

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod chat;
 pub mod completions;
+pub mod conversations;
 pub mod document;
 pub mod embeddings;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod health;
 pub mod message;
 pub mod models;
 pub mod predict;
+pub mod responses;
 pub mod schema;
 pub mod tokens;
 pub mod usage;

@@ -1,15 +1,17 @@
-//! A chat surface in process: the two generating resources over a scripted engine, their ledger in reach.
+//! A chat surface in process: the generating resources over a scripted engine, their ledger in reach.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::http::StatusCode;
+use poem::http::{Method, StatusCode};
 use poem::{Body, Endpoint, EndpointExt, Request, Response, Route};
 use poem_openapi::OpenApiService;
 use serde_json::{Value, json};
 
 use super::chat::ChatApi;
 use super::completions::CompletionsApi;
+use super::conversations::ConversationsApi;
+use super::responses::ResponsesApi;
 use crate::accounting::tests::{Collected, books};
 use crate::accounting::usage::Usage;
 use crate::app::{App, HttpLimits};
@@ -45,6 +47,7 @@ impl Surface {
             admission: limits(),
             books,
             usage: Arc::new(Usage::in_memory()),
+            conversations: Arc::new(crate::conversation::Conversations::in_memory()),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { keep_alive: Duration::from_mins(10), ..HttpLimits::default() },
         });
@@ -53,13 +56,23 @@ impl Surface {
 
     /// Posts a body with the key.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a request with the key.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let request = Request::builder()
-            .method(poem::http::Method::POST)
+            .method(method)
             .uri(path.parse().expect("a path"))
             .header("authorization", format!("Bearer {KEY}"))
             .content_type("application/json")
-            .body(Body::from(body.to_string()));
-        let apis = (ChatApi::new(Arc::clone(&self.app)), CompletionsApi::new(Arc::clone(&self.app)));
+            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
+        let apis = (
+            ChatApi::new(Arc::clone(&self.app)),
+            CompletionsApi::new(Arc::clone(&self.app)),
+            ResponsesApi { app: Arc::clone(&self.app) },
+            ConversationsApi { app: Arc::clone(&self.app) },
+        );
         let routes =
             Route::new().nest("/", OpenApiService::new(apis, "", "")).data(Arc::clone(&self.app.access));
         Rescue::new(routes, Box::new(|_| None)).call(request).await.expect("rescued")
@@ -70,6 +83,18 @@ impl Surface {
         let response = self.post(path, body).await;
         assert_eq!(response.status(), StatusCode::OK);
         read(response).await
+    }
+
+    /// What a path shows.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let response = self.send(Method::GET, path, None).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        read(response).await
+    }
+
+    /// The status that a path answers with.
+    pub(crate) async fn status(&self, method: Method, path: &str) -> u16 {
+        self.send(method, path, None).await.status().as_u16()
     }
 
     /// A refusal: its status, and its message, param and code.

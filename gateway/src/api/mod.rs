@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod chat;
 pub mod completions;
+pub mod conversations;
 pub mod docs;
 pub mod embeddings;
 pub(crate) mod generation;
@@ -13,6 +14,7 @@ pub mod jwks;
 pub mod models;
 pub mod payload;
 pub mod predict;
+pub mod responses;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -27,6 +29,10 @@ use crate::engine::Start;
 pub enum Tag {
     /// Conversations with a model.
     Chat,
+    /// Answers that are kept, and gone on from.
+    Responses,
+    /// Conversations that are kept.
+    Conversations,
     /// Text that a model goes on from.
     Completions,
     /// Texts as vectors.

@@ -7,7 +7,7 @@ use openapi::predict::{PredictRequest, PredictResponse};
 use poem::Request;
 use poem_openapi::OpenApi;
 
-use crate::api::generation::Begun;
+use crate::api::generation::{Asked, Begun};
 use crate::api::payload::{Limited, SerdeJson};
 use crate::api::{Tag, generation};
 use crate::app::App;
@@ -43,8 +43,8 @@ impl PredictApi {
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(generation::named(&self.app, &caller, model.as_deref()))?;
         let engine = generation::route(&self.app, &caller, &named.card().id, &mut settlement)?;
-        let Begun { events, headers } =
-            generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
+        let Begun { events, headers, .. } =
+            generation::begin(&self.app, &caller, &*engine, Asked::chat(request, false), settlement).await?;
         let head = generation::head("predict", &*engine, None);
         let shape = StreamShape { choices: 1, ..StreamShape::default() };
         let answer = fold(head, shape, events).await?;

@@ -35,6 +35,8 @@ permissions! {
     Chat;
     /// Embeddings.
     Embeddings;
+    /// Conversations and stored responses, one's own.
+    Conversations;
     /// The list of models.
     ModelsRead;
     /// Reading roles and subjects.

@@ -100,6 +100,8 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     // With no engine yet, the routes answer that the gateway is alive and not ready.
     let usage = Arc::new(stores::open_usage(&config, link.as_ref())?);
     background.run(|stop| Arc::clone(&usage).keep_flushing(stop));
+    let conversations = Arc::new(stores::open_conversations(&config, link.as_ref())?);
+    background.run(|stop| Arc::clone(&conversations).keep_sweeping(stop));
     let admission = Arc::new(open_limits(config.limits, link.clone(), &mut background));
     let app = |engines| {
         let ledgers: Vec<Arc<dyn Ledger>> = vec![Arc::new(LogLedger), Arc::clone(&usage) as _];
@@ -109,6 +111,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
             admission: Arc::clone(&admission),
             books: Books::new(Arc::new(ledgers)),
             usage: Arc::clone(&usage),
+            conversations: Arc::clone(&conversations),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits {
                 max_body_bytes: config.server.max_body_bytes,

@@ -12,7 +12,14 @@ use gateway::auth::store::redis::RedisStore;
 use gateway::auth::throttle::Throttle;
 use gateway::auth::{Access, RoleNames, issuers};
 use gateway::clock::Clock;
-use gateway::config::Config;
+use gateway::config::{Config, Partial};
+use gateway::conversation::events::EventLog;
+use gateway::conversation::events::memory::MemoryLog;
+use gateway::conversation::events::redis::RedisLog;
+use gateway::conversation::store::embedded::EmbeddedConversations;
+use gateway::conversation::store::redis::RedisConversations;
+use gateway::conversation::store::{ConversationStore, Retention};
+use gateway::conversation::{Conversations, Seal};
 use gateway::redis_link::RedisLink;
 
 use super::Failure;
@@ -70,6 +77,35 @@ pub(super) fn open_usage(config: &Config, link: Option<&RedisLink>) -> Result<Us
         Arc::new(opened.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?)
     };
     Ok(Usage::new(store, Clock::System))
+}
+
+/// What is kept of conversations.
+pub(super) fn open_conversations(
+    config: &Config,
+    link: Option<&RedisLink>,
+) -> Result<Conversations, Failure> {
+    let settings = &config.conversations;
+    let retention = Retention {
+        keep_for: settings.keep_for,
+        most_items: usize::try_from(settings.max_items).unwrap_or(usize::MAX),
+    };
+    let events: Arc<dyn EventLog> = match link {
+        Some(link) => Arc::new(RedisLog::new(link.clone())),
+        None => Arc::new(MemoryLog::new(Clock::System)),
+    };
+    let store: Arc<dyn ConversationStore> = if let Some(link) = link {
+        Arc::new(RedisConversations::new(link.clone(), retention))
+    } else {
+        let path = config.data_dir.join("conversations.redb");
+        let opened = EmbeddedConversations::open(&path, retention, Clock::System);
+        Arc::new(opened.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?)
+    };
+    let seal = match &settings.key_file {
+        Some(path) => Seal::from_file(path)
+            .map_err(|error| Failure::new(format!("{} (--conversation-key): {error}", path.display())))?,
+        None => Seal::default(),
+    };
+    Ok(Conversations::new(store, events, seal, Clock::System, settings.partial == Partial::Keep))
 }
 
 fn embedded(config: &Config) -> Result<Arc<dyn AuthStore>, Failure> {

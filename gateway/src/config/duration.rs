@@ -1,4 +1,4 @@
-//! Durations as people write them: `250ms`, `30s`, `5m`, `1h`, or a bare number of seconds.
+//! Durations as people write them: `250ms`, `30s`, `5m`, `1h`, `30d`, or a bare number of seconds.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 
 /// The words of the units, longest span first, with their milliseconds.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Reads a duration: `250ms`, `30s`, `5m`, `1h`, or a bare number of seconds.
+/// Reads a duration: `250ms`, `30s`, `5m`, `1h`, `30d`, or a bare number of seconds.
 pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;

@@ -4,6 +4,7 @@
 //! its type and default, its `validate` what types cannot say. Errors name the source and the key.
 
 mod access;
+mod conversations;
 mod duration;
 mod limits;
 mod listen;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use access::AccessConfig;
+pub use conversations::{ConversationsConfig, Partial};
 pub use duration::parse as parse_duration;
 pub use limits::{LimitsConfig, OutagePolicy};
 pub use listen::{InvalidAddress, ListenAddress};
@@ -41,7 +43,7 @@ const STORES: [&str; 5] = ["redis://", "rediss://", "unix://", "redis+cluster://
 pub struct Config {
     /// Folder of models, keys and state.
     pub data_dir: PathBuf,
-    /// Where access and limits are kept: `embedded` (in the data folder), or the URL of a Redis that replicas share.
+    /// Where access, limits and conversations are kept: `embedded` (in the data folder), or the URL of a Redis that replicas share.
     pub store: String,
     /// PEM file of the authorities that a Redis behind TLS is trusted by, instead of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +54,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Where what subjects spend is counted.
     pub limits: LimitsConfig,
+    /// How long and how much of conversations is kept.
+    pub conversations: ConversationsConfig,
     /// What is logged, and how it looks.
     pub log: LogConfig,
     /// How the default model of the data folder is run, where `models` is empty; it has no path.
@@ -70,6 +74,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             access: AccessConfig::default(),
             limits: LimitsConfig::default(),
+            conversations: ConversationsConfig::default(),
             log: LogConfig::default(),
             model_defaults: ModelConfig::default(),
             models: Vec::new(),
@@ -191,6 +196,7 @@ impl Config {
         }
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
         self.access.validate().map_err(|invalid| in_section("access", invalid))?;
+        self.conversations.validate().map_err(|invalid| in_section("conversations", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
         if self.models.is_empty() {
             let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };

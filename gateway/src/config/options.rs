@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{AccessConfig, LimitsConfig, LogConfig, ModelConfig, ServerConfig};
+use super::{AccessConfig, ConversationsConfig, LimitsConfig, LogConfig, ModelConfig, ServerConfig};
 
 /// What a flag's or variable's text stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl Setting {
             "server" => Value::try_from(ServerConfig::default()),
             "access" => Value::try_from(AccessConfig::default()),
             "limits" => Value::try_from(LimitsConfig::default()),
+            "conversations" => Value::try_from(ConversationsConfig::default()),
             "log" => Value::try_from(LogConfig::default()),
             _ => Value::try_from(ModelConfig::default()),
         };
@@ -74,9 +75,14 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 43] = [
+pub static SETTINGS: [Setting; 47] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
-    text("store", "store", "STORE", "Where access and limits are kept: embedded, or redis://HOST:PORT"),
+    text(
+        "store",
+        "store",
+        "STORE",
+        "Where access, limits and conversations are kept: embedded, or redis://HOST:PORT",
+    ),
     text("store-ca", "store_ca", "FILE", "PEM file of authorities that a Redis behind TLS is trusted by"),
     text("listen", "server.listen", "ADDRESS", "Where to listen: host:port (port 0: any) or unix:PATH"),
     number(
@@ -107,6 +113,20 @@ pub static SETTINGS: [Setting; 43] = [
     text("outage-tokens", "limits.outage_tokens", "POLICY", "The same, for tokens a minute alone"),
     text("outage-budget", "limits.outage_budget", "POLICY", "The same, for tokens a day alone"),
     text("outage-concurrency", "limits.outage_concurrency", "POLICY", "The same, for requests at once alone"),
+    text(
+        "keep-conversations",
+        "conversations.keep_for",
+        "TIME",
+        "How long conversations and responses are kept after their last use",
+    ),
+    number("conversation-items", "conversations.max_items", "Items of one conversation at most"),
+    text(
+        "partial-answers",
+        "conversations.partial",
+        "WHAT",
+        "Answers whose client leaves in the middle: keep (marked incomplete) or drop",
+    ),
+    text("conversation-key", "conversations.key_file", "FILE", "Key that contents are sealed with"),
     text("log", "log.filter", "FILTER", "Log levels, as `info` or `info,gateway=debug`"),
     text(
         "log-format",

@@ -14,9 +14,9 @@ pub(super) fn to_toml(loaded: &Loaded) -> String {
     write_keys(&mut out, loaded, &config, "", "");
     // What models have in common shows in each of them; without any, it is how the default model runs.
     let sections: &[&str] = if loaded.config.models.is_empty() {
-        &["server", "access", "limits", "log", "model"]
+        &["server", "access", "limits", "conversations", "log", "model"]
     } else {
-        &["server", "access", "limits", "log"]
+        &["server", "access", "limits", "conversations", "log"]
     };
     for &section in sections {
         if let Some(Value::Table(table)) = config.get(section) {

@@ -22,6 +22,7 @@ use crate::api::admin::tokens::AccessTokensApi;
 use crate::api::admin::usage::UsageApi;
 use crate::api::chat::ChatApi;
 use crate::api::completions::CompletionsApi;
+use crate::api::conversations::ConversationsApi;
 use crate::api::docs;
 use crate::api::embeddings::EmbeddingsApi;
 use crate::api::health::HealthApi;
@@ -29,13 +30,15 @@ use crate::api::jwks;
 use crate::api::models::ModelsApi;
 use crate::api::payload::bound_body;
 use crate::api::predict::PredictApi;
+use crate::api::responses::ResponsesApi;
 use crate::api::tokens::TokensApi;
 use crate::app::App;
 use crate::error::rescue::Rescue;
 
 /// Every operation, in the order of the document.
 type Operations = (
-    (ChatApi, CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi),
+    (ChatApi, ResponsesApi, ConversationsApi),
+    (CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi),
     (RolesApi, SubjectsApi, KeysApi, AccessTokensApi, AuditApi, UsageApi, AccessApi),
     HealthApi,
 );
@@ -43,8 +46,8 @@ type Operations = (
 fn operations(app: Arc<App>) -> Operations {
     let shared = || Arc::clone(&app);
     (
+        (ChatApi::new(shared()), ResponsesApi { app: shared() }, ConversationsApi { app: shared() }),
         (
-            ChatApi::new(shared()),
             CompletionsApi::new(shared()),
             EmbeddingsApi { app: shared() },
             ModelsApi { app: shared() },

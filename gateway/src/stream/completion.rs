@@ -74,8 +74,8 @@ impl Wire for CompletionWire {
         }
     }
 
-    fn usage(&mut self, usage: Usage, out: &mut BytesMut) {
-        self.chunks.write_usage(usage, out);
+    fn end(&mut self, usage: Usage, out: &mut BytesMut) {
+        self.chunks.write_end(usage, out);
     }
 }
 

@@ -26,16 +26,24 @@ const FRAME_BYTES: usize = 16 * 1024;
 
 /// How an API writes a generation's events.
 pub trait Wire: Send + Unpin {
+    /// Writes what comes before the first event.
+    fn begin(&mut self, _out: &mut BytesMut) {}
+
     /// Writes the chunks of an event, if it makes any.
     fn event(&mut self, event: Event, out: &mut BytesMut);
 
-    /// Writes what comes between the last choice and `[DONE]`.
-    fn usage(&mut self, usage: Usage, out: &mut BytesMut);
+    /// Writes the end of an answer.
+    fn end(&mut self, usage: Usage, out: &mut BytesMut);
+
+    /// Writes the end of an answer that failed.
+    fn fail(&mut self, error: &ApiError, out: &mut BytesMut) {
+        write_error(error, out);
+    }
 }
 
 /// The body of a streamed answer. Dropping it cancels the generation.
-pub struct Frames<W> {
-    events: Watched,
+pub struct Frames<W, S = Watched> {
+    events: S,
     wire: W,
     /// What is written and not yet sent; its memory comes back when a sent frame was written to the socket.
     buffer: BytesMut,
@@ -44,11 +52,16 @@ pub struct Frames<W> {
     ended: bool,
 }
 
-impl<W: Wire> Frames<W> {
+/// What frames are made of.
+type Answered = Result<Event, ApiError>;
+
+impl<W: Wire, S: Stream<Item = Answered> + Unpin> Frames<W, S> {
     /// A body that says something at least every `keep_alive`.
-    pub fn new(events: Watched, wire: W, keep_alive: Duration) -> Self {
+    pub fn new(events: S, mut wire: W, keep_alive: Duration) -> Self {
         let silence = Box::pin(tokio::time::sleep(keep_alive));
-        Self { events, wire, buffer: BytesMut::new(), silence, keep_alive, ended: false }
+        let mut buffer = BytesMut::new();
+        wire.begin(&mut buffer);
+        Self { events, wire, buffer, silence, keep_alive, ended: false }
     }
 
     /// Writes everything that is ready now.
@@ -57,13 +70,12 @@ impl<W: Wire> Frames<W> {
             match Pin::new(&mut self.events).poll_next(context) {
                 Poll::Pending => return,
                 Poll::Ready(Some(Ok(Event::Done(usage)))) => {
-                    self.wire.usage(usage, &mut self.buffer);
-                    self.buffer.extend_from_slice(DONE);
+                    self.wire.end(usage, &mut self.buffer);
                     self.ended = true;
                 }
                 Poll::Ready(Some(Ok(event))) => self.wire.event(event, &mut self.buffer),
                 Poll::Ready(Some(Err(error))) => {
-                    write_error(&error, &mut self.buffer);
+                    self.wire.fail(&error, &mut self.buffer);
                     self.ended = true;
                 }
                 Poll::Ready(None) => self.ended = true,
@@ -78,7 +90,7 @@ impl<W: Wire> Frames<W> {
     }
 }
 
-impl<W: Wire> Stream for Frames<W> {
+impl<W: Wire, S: Stream<Item = Answered> + Unpin> Stream for Frames<W, S> {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -96,7 +108,7 @@ impl<W: Wire> Stream for Frames<W> {
     }
 }
 
-impl<W> std::fmt::Debug for Frames<W> {
+impl<W, S> std::fmt::Debug for Frames<W, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Frames").field("ended", &self.ended).finish_non_exhaustive()
     }
@@ -132,15 +144,15 @@ impl Chunks {
         out.extend_from_slice(self.after);
     }
 
-    /// The chunk without choices that carries the usage, where asked for.
-    pub(super) fn write_usage(&self, usage: Usage, out: &mut BytesMut) {
-        if !self.include_usage {
-            return;
+    /// The chunk without choices that carries the usage, where asked for, and the end.
+    pub(super) fn write_end(&self, usage: Usage, out: &mut BytesMut) {
+        if self.include_usage {
+            out.extend_from_slice(&self.before);
+            out.extend_from_slice(b"],\"usage\":");
+            write_json(&super::wire_usage(usage), out);
+            out.extend_from_slice(b"}\n\n");
         }
-        out.extend_from_slice(&self.before);
-        out.extend_from_slice(b"],\"usage\":");
-        write_json(&super::wire_usage(usage), out);
-        out.extend_from_slice(b"}\n\n");
+        out.extend_from_slice(DONE);
     }
 }
 

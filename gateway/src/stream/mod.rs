@@ -11,11 +11,14 @@
 pub mod chat;
 pub mod completion;
 mod frames;
+mod kept;
 mod logprobs;
 mod merge;
+pub mod response;
 mod watched;
 
 pub use frames::{DONE, Frames, KEEP_ALIVE, Wire};
+pub use kept::{Keeper, Recorded};
 pub use merge::merge;
 pub use watched::Watched;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::message::{Message, ResponseFormat, Tool, ToolChoice};
+use crate::responses::ConversationRef;
 
 /// Token ids, as text, with a number each (`logit_bias`).
 pub type NumberMap = BTreeMap<String, f64>;
@@ -100,12 +101,13 @@ pub struct ChatRequest {
     #[schemars(range(min = 0.01, max = 100.0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat_penalty: Option<f64>,
-    /// Extension: `disabled` (the default) refuses a prompt that is longer than the window. `auto` is not supported.
+    /// Extension: `disabled` (the default) refuses a prompt that is longer than the window, `auto` leaves the oldest
+    /// turns out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncation: Option<String>,
-    /// Extension: a stored conversation. Not supported yet: refused.
+    /// Extension: a stored conversation, by its id. What it holds goes before `messages`; they and the answer are added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conversation: Option<Value>,
+    pub conversation: Option<ConversationRef>,
 
     /// Accepted, without effect on the answer: chat completions are not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -46,6 +46,7 @@ impl Client {
             admission: limits(),
             books: Books::new(Arc::clone(&usage) as _),
             usage,
+            conversations: Arc::new(crate::conversation::Conversations::in_memory()),
             lifecycle: Lifecycle::new(),
             limits: HttpLimits::default(),
         };

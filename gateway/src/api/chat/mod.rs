@@ -1,10 +1,8 @@
 //! `POST /v1/chat/completions`.
 
-mod messages;
 mod request;
 #[cfg(test)]
 mod tests;
-mod tools;
 
 use std::sync::Arc;
 
@@ -14,14 +12,16 @@ use poem_openapi::OpenApi;
 
 pub use request::{ChatPlan, parse};
 
-use crate::api::generation::Begun;
+use crate::api::generation::{Asked, Begun, keeping};
 use crate::api::payload::{Events, JsonOrEvents, Limited, SerdeJson};
 use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
+use crate::conversation::{Link, NewTurn};
+use crate::engine::Prompt;
 use crate::error::ApiError;
 use crate::stream::chat::{ChatWire, fold};
-use crate::stream::{Frames, Watched};
+use crate::stream::{Frames, Recorded};
 
 const ROUTE: &str = "create_chat_completion";
 
@@ -53,10 +53,24 @@ impl ChatApi {
         let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
         let plan = settlement.note(ChatPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
-        let ChatPlan { request, stream, shape, service_tier, .. } = plan;
-        let Begun { events, headers } =
-            generation::begin(&self.app, &caller, &*engine, vec![request], settlement).await?;
+        let ChatPlan { mut request, stream, shape, service_tier, conversation, truncate, .. } = plan;
+        let link = conversation.map_or(Link::None, Link::Conversation);
+        let context = settlement.note(keeping::context(&self.app, &caller, &link).await)?;
+        let mut input = Vec::new();
+        if let (Prompt::Chat(chat), true) = (&mut request.prompt, link != Link::None) {
+            (chat.messages, input) = keeping::go_on(&context, std::mem::take(&mut chat.messages));
+        }
         let head = generation::head("chatcmpl", &*engine, service_tier);
+        let asked = Asked::chat(request, truncate);
+        let Begun { events, mut headers, left_out } =
+            generation::begin(&self.app, &caller, &*engine, asked, settlement).await?;
+        headers.extend(keeping::hints(&caller, context.origin.as_deref().unwrap_or(&head.id), left_out));
+        let keeper = (link != Link::None).then(|| {
+            let (id, output) = (head.id.clone(), Vec::new());
+            let turn = NewTurn { id, link, head: context.head, input, output, response: None };
+            keeping::keeper(&self.app, &caller, turn, None)
+        });
+        let events = Recorded::new(events, keeper);
         if stream {
             let events = self.stream(events, ChatWire::new(&head, shape));
             return Ok(Limited(JsonOrEvents::Events(events), headers));
@@ -67,7 +81,7 @@ impl ChatApi {
 }
 
 impl ChatApi {
-    fn stream(&self, events: Watched, wire: ChatWire) -> Events<ChatChunk> {
+    fn stream(&self, events: Recorded, wire: ChatWire) -> Events<ChatChunk> {
         Events::new(Frames::new(events, wire, self.app.limits.keep_alive))
     }
 }

@@ -3,16 +3,17 @@
 use openapi::chat::ChatRequest;
 use openapi::message::ResponseFormat;
 
-use super::{messages, tools};
-use crate::api::generation::fields::{at_most, integer, invalid, missing, name, refuse, unsupported_value};
+use openapi::responses::ConversationRef;
+
+use crate::api::generation::fields::{
+    self, integer, invalid, missing, name, only, refuse, unsupported_value,
+};
 use crate::api::generation::sampling::{self, SamplingFields};
+use crate::api::generation::{messages, tools};
 use crate::api::payload;
 use crate::engine::{ChatPrompt, GenerationRequest, Prompt};
 use crate::error::ApiError;
 use crate::stream::StreamShape;
-
-/// OpenAI's bounds of `metadata`.
-const MAX_METADATA: (usize, usize, usize) = (16, 64, 512);
 
 /// What a chat request comes down to.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub struct ChatPlan {
     pub stream: bool,
     /// What the answer looks like.
     pub shape: StreamShape,
+    /// The conversation that the chat goes on from and is added to.
+    pub conversation: Option<String>,
+    /// Leave the oldest turns out where the chat is longer than the window.
+    pub truncate: bool,
     /// The tier the answer names, where the request did.
     pub service_tier: Option<String>,
 }
@@ -41,16 +46,21 @@ impl ChatPlan {
             return Err(missing("model"));
         }
         refuse_unsupported(&chat)?;
-        check_without_effect(&chat)?;
+        // `user`, `metadata`, `store` and `prediction` are accepted and say nothing of the answer.
+        fields::metadata(chat.metadata.as_ref())?;
         messages::check(&chat.messages)?;
         let sampling = SamplingFields::from(&chat).check()?;
         let max_tokens = max_tokens(&chat)?;
         let logprobs = logprobs(&chat)?;
         let choices = sampling::choices(chat.n)?;
         let include_usage = sampling::stream_options(chat.stream, chat.stream_options)?;
+        if chat.conversation.is_some() && choices > 1 {
+            return Err(invalid("n", "a conversation goes on in one way: it must be 1."));
+        }
+        let truncate = fields::truncation(chat.truncation.as_deref())?;
         let tools = chat.tools.unwrap_or_default();
         let prompt = ChatPrompt {
-            tool_choice: tools::check(&tools, chat.tool_choice)?,
+            tool_choice: tools::check(&tools, chat.tool_choice, "function.")?,
             tools,
             messages: chat.messages,
             parallel_tool_calls: chat.parallel_tool_calls.unwrap_or(true),
@@ -68,6 +78,8 @@ impl ChatPlan {
             },
             stream: chat.stream == Some(true),
             shape: StreamShape { choices, logprobs: logprobs.is_some(), include_usage },
+            conversation: chat.conversation.map(ConversationRef::into_id),
+            truncate,
             // There is one tier; an answer names it where the request did.
             service_tier: chat.service_tier.map(|_| "default".to_owned()),
         })
@@ -93,46 +105,12 @@ fn refuse_unsupported(chat: &ChatRequest) -> Result<(), ApiError> {
         "is not supported: there is no web search here.",
     )?;
     refuse("reasoning_effort", chat.reasoning_effort.as_ref(), "is not supported with this model.")?;
-    refuse(
-        "conversation",
-        chat.conversation.as_ref(),
-        "is not supported yet. Send the whole conversation as 'messages'.",
-    )?;
     let modalities = chat.modalities.as_deref().unwrap_or_default();
     if modalities.iter().any(|modality| modality != "text") {
         return Err(unsupported_value("modalities", "does only support [\"text\"] with this model."));
     }
     only("verbosity", chat.verbosity.as_deref(), &["medium"])?;
-    only("service_tier", chat.service_tier.as_deref(), &["auto", "default"])?;
-    only("truncation", chat.truncation.as_deref(), &["disabled"])
-}
-
-/// Fields of OpenAI's that say nothing of the answer: `user`, `metadata`, `store` and `prediction` are accepted.
-fn check_without_effect(chat: &ChatRequest) -> Result<(), ApiError> {
-    let (pairs, key_length, value_length) = MAX_METADATA;
-    let Some(metadata) = &chat.metadata else { return Ok(()) };
-    at_most("metadata", metadata.len(), pairs)?;
-    for (key, value) in metadata {
-        if key.chars().count() > key_length || value.chars().count() > value_length {
-            let problem =
-                format!("a key has at most {key_length} and a value at most {value_length} characters.");
-            return Err(invalid("metadata", problem).with_code("string_above_max_length"));
-        }
-    }
-    Ok(())
-}
-
-fn only(param: &str, value: Option<&str>, supported: &[&str]) -> Result<(), ApiError> {
-    match value {
-        Some(value) if !supported.contains(&value) => {
-            let advice = format!(
-                "does not support '{value}' here. Supported values are: '{}'.",
-                supported.join("', '")
-            );
-            Err(unsupported_value(param, advice))
-        }
-        _ => Ok(()),
-    }
+    only("service_tier", chat.service_tier.as_deref(), &["auto", "default"])
 }
 
 fn max_tokens(chat: &ChatRequest) -> Result<Option<u32>, ApiError> {

@@ -7,9 +7,9 @@ use openapi::message::ResponseFormat;
 use poem::Request;
 use poem_openapi::OpenApi;
 
-use crate::api::generation::Begun;
 use crate::api::generation::fields::{integer, invalid, missing, unsupported, unsupported_value};
 use crate::api::generation::sampling::{self, MAX_CHOICES, SamplingFields};
+use crate::api::generation::{Asked, Begun};
 use crate::api::payload::{self, Events, JsonOrEvents, Limited, SerdeJson};
 use crate::api::{Tag, generation};
 use crate::app::App;
@@ -52,8 +52,8 @@ impl CompletionsApi {
         let plan = settlement.note(CompletionPlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let echoes = settlement.note(plan.echoes(&*engine).await)?;
-        let Begun { events, headers } =
-            generation::begin(&self.app, &caller, &*engine, plan.requests, settlement).await?;
+        let Begun { events, headers, .. } =
+            generation::begin(&self.app, &caller, &*engine, Asked::all(plan.requests), settlement).await?;
         let head = generation::head("cmpl", &*engine, None);
         if plan.stream {
             let wire = CompletionWire::new(&head, plan.shape, echoes);

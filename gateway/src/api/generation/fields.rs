@@ -1,5 +1,6 @@
 //! Checks of single request fields, with OpenAI's ranges, codes and wording.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -93,6 +94,44 @@ pub(crate) fn at_most(param: &str, length: usize, most: usize) -> Result<(), Api
         "array too long. Expected an array with maximum length {most}, but got one with length {length} instead."
     );
     Err(invalid(param, problem).with_code("array_above_max_length"))
+}
+
+/// A value of those that can be honoured.
+pub(crate) fn only(param: &str, value: Option<&str>, supported: &[&str]) -> Result<(), ApiError> {
+    match value {
+        Some(value) if !supported.contains(&value) => {
+            let advice = format!(
+                "does not support '{value}' here. Supported values are: '{}'.",
+                supported.join("', '")
+            );
+            Err(unsupported_value(param, advice))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the oldest turns may be left out.
+pub(crate) fn truncation(value: Option<&str>) -> Result<bool, ApiError> {
+    only("truncation", value, &["auto", "disabled"])?;
+    Ok(value == Some("auto"))
+}
+
+/// OpenAI's bounds of `metadata`: pairs, characters of a key, and of a value.
+const MAX_METADATA: (usize, usize, usize) = (16, 64, 512);
+
+/// A client's notes.
+pub(crate) fn metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<(), ApiError> {
+    let (pairs, key_length, value_length) = MAX_METADATA;
+    let Some(metadata) = metadata else { return Ok(()) };
+    at_most("metadata", metadata.len(), pairs)?;
+    for (key, value) in metadata {
+        if key.chars().count() > key_length || value.chars().count() > value_length {
+            let problem =
+                format!("a key has at most {key_length} and a value at most {value_length} characters.");
+            return Err(invalid("metadata", problem).with_code("string_above_max_length"));
+        }
+    }
+    Ok(())
 }
 
 /// A name of 1–64 of `a-zA-Z0-9_-`.

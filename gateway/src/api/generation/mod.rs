@@ -3,7 +3,11 @@
 mod admission;
 mod caps;
 pub(crate) mod fields;
+mod fitting;
+pub(crate) mod keeping;
+pub(crate) mod messages;
 pub(crate) mod sampling;
+pub(crate) mod tools;
 
 pub(crate) use admission::{admit, allowance};
 
@@ -14,6 +18,7 @@ use poem::Request;
 use rand::RngExt as _;
 use sha2::{Digest, Sha256};
 
+use self::fitting::Fitted;
 use crate::accounting::Settlement;
 use crate::api::start_for;
 use crate::app::App;
@@ -69,17 +74,22 @@ pub(crate) async fn begin(
     app: &App,
     caller: &Principal,
     engine: &dyn Engine,
-    requests: Vec<GenerationRequest>,
+    asked: Asked,
     mut settlement: Settlement,
 ) -> Result<Begun, ApiError> {
+    let Asked { requests, truncate } = asked;
     let live = settlement.note(app.access.begin(caller).await.map_err(ApiError::from))?;
     let start = start_for(caller);
     let choices = requests.first().map_or(1, |request| request.choices);
     let mut prepared = Vec::with_capacity(requests.len());
+    let mut left_out = 0;
     for request in requests {
-        let request = settlement.note(caps::bound_output(caller, request))?;
-        let ready = settlement.note(engine.prepare(request).await.map_err(ApiError::from))?;
-        settlement.note(caps::check_context(caller, ready.prompt_tokens()))?;
+        let fitted = match truncate {
+            true => fitting::prepare_some(caller, engine, request).await,
+            false => fitting::prepare(caller, engine, request).await,
+        };
+        let Fitted { ready, left_out: less } = settlement.note(fitted)?;
+        left_out += less;
         settlement.prompt(ready.prompt_tokens());
         prepared.push(ready);
     }
@@ -94,13 +104,34 @@ pub(crate) async fn begin(
     }
     settlement.started();
     let events = Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token(), live);
-    Ok(Begun { events, headers })
+    Ok(Begun { events, headers, left_out })
+}
+
+/// What is to be generated.
+pub(crate) struct Asked {
+    requests: Vec<GenerationRequest>,
+    /// Leave the oldest turns out where the prompt is longer than the window.
+    truncate: bool,
+}
+
+impl Asked {
+    /// An answer to each prompt, all of which must fit.
+    pub(crate) fn all(requests: Vec<GenerationRequest>) -> Self {
+        Self { requests, truncate: false }
+    }
+
+    /// An answer to a chat, of which the oldest turns may be left out.
+    pub(crate) fn chat(request: GenerationRequest, truncate: bool) -> Self {
+        Self { requests: vec![request], truncate }
+    }
 }
 
 /// A generation that runs, and where its caller stands.
 pub(crate) struct Begun {
     pub(crate) events: Watched,
     pub(crate) headers: Headers,
+    /// Messages that were left out to fit the window.
+    pub(crate) left_out: usize,
 }
 
 /// The most tokens that a prepared request can use.

@@ -1,7 +1,8 @@
-//! How tokens are drawn: the fields that chat and text completions have in common, checked.
+//! How tokens are drawn: the fields that all generating requests have in common, checked.
 
 use openapi::chat::{ChatRequest, NumberMap, Stop, StreamOptions};
 use openapi::completions::CompletionRequest;
+use openapi::responses::ResponseRequest;
 
 use super::fields::{at_most, decimal, integer, invalid, unsupported_value};
 use crate::engine::Sampling;
@@ -27,7 +28,7 @@ pub(crate) struct SamplingFields<'a> {
     seed: Option<i64>,
 }
 
-/// Both requests have these fields under the same names; a macro so that none is forgotten for one of them.
+/// All requests have these fields under the same names; a macro so that none is forgotten for one of them.
 macro_rules! sampling_fields_of {
     ($request:ty) => {
         impl<'a> From<&'a $request> for SamplingFields<'a> {
@@ -50,6 +51,7 @@ macro_rules! sampling_fields_of {
 
 sampling_fields_of!(ChatRequest);
 sampling_fields_of!(CompletionRequest);
+sampling_fields_of!(ResponseRequest);
 
 impl SamplingFields<'_> {
     /// The checked parameters, OpenAI's defaults where absent.

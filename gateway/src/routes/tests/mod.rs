@@ -49,6 +49,7 @@ impl Surface {
             admission: limits(),
             books: Books::new(Arc::new(LogLedger)),
             usage: Arc::new(Usage::in_memory()),
+            conversations: Arc::new(crate::conversation::Conversations::in_memory()),
             lifecycle: lifecycle.clone(),
             limits: HttpLimits { max_body_bytes: BODY_LIMIT, ..HttpLimits::default() },
         };

@@ -108,8 +108,8 @@ impl Wire for ChatWire {
         }
     }
 
-    fn usage(&mut self, usage: Usage, out: &mut BytesMut) {
-        self.chunks.write_usage(usage, out);
+    fn end(&mut self, usage: Usage, out: &mut BytesMut) {
+        self.chunks.write_end(usage, out);
     }
 }
 

@@ -111,8 +111,8 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     refused("reasoning_effort", json!({"reasoning_effort": "low"}));
     refused("verbosity", json!({"verbosity": "low"}));
     refused("service_tier", json!({"service_tier": "flex"}));
-    refused("truncation", json!({"truncation": "auto"}));
-    refused("conversation", json!({"conversation": "conv_1"}));
+    refused("truncation", json!({"truncation": "sometimes"}));
+    refused("n", json!({"conversation": "conv_1", "n": 2}));
     refused("stream_options", json!({"stream_options": {}}));
     let obfuscated = json!({"stream": true, "stream_options": {"include_obfuscation": true}});
     refused("stream_options.include_obfuscation", obfuscated);
@@ -122,6 +122,8 @@ fn what_cannot_be_honoured_is_refused_by_name() {
 fn what_has_no_effect_on_the_answer_is_accepted() {
     accepted(json!({"user": "u", "store": true, "prediction": {"type": "content", "content": "x"}}));
     accepted(json!({"modalities": ["text"], "verbosity": "medium", "truncation": "disabled"}));
+    accepted(json!({"truncation": "auto", "conversation": "conv_1"}));
+    accepted(json!({"conversation": {"id": "conv_1"}}));
     accepted(json!({"metadata": {"a": "b"}}));
     assert_eq!(accepted(json!({"service_tier": "auto"})).service_tier.as_deref(), Some("default"));
     let many: serde_json::Map<_, _> = (0..17).map(|index| (format!("k{index}"), json!("v"))).collect();

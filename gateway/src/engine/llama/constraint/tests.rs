@@ -74,7 +74,9 @@ impl Toy {
             let closing = b"\"}],0>".iter().map(|&byte| u32::from(byte)).find(|&id| allowed(id));
             let token = if allowed(END) && (step > 60 || random.random_bool(0.5)) {
                 END
-            } else if let Some(closing) = closing.filter(|_| random.random_bool(if step > 60 { 0.9 } else { 0.3 })) {
+            } else if let Some(closing) =
+                closing.filter(|_| random.random_bool(if step > 60 { 0.9 } else { 0.3 }))
+            {
                 // Not always: `-0.` goes on with zeros for as long as nothing else is drawn.
                 closing
             } else {

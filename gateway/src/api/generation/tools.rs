@@ -10,14 +10,20 @@ use crate::error::ApiError;
 const MAX_TOOLS: usize = 128;
 
 /// Checks the tools, and that the choice can be met. Returns the choice, `auto` where there is none.
-pub(super) fn check(tools: &[Tool], choice: Option<ToolChoice>) -> Result<ToolChoice, ApiError> {
+///
+/// `inside` is what stands between a tool and its function's fields in the request: `function.` in a chat.
+pub(crate) fn check(
+    tools: &[Tool],
+    choice: Option<ToolChoice>,
+    inside: &str,
+) -> Result<ToolChoice, ApiError> {
     at_most("tools", tools.len(), MAX_TOOLS)?;
     let mut names = HashSet::with_capacity(tools.len());
     for (index, tool) in tools.iter().enumerate() {
-        check_one(&format!("tools[{index}]"), tool)?;
+        check_one(&format!("tools[{index}]"), tool, inside)?;
         if !names.insert(tool.function.name.as_str()) {
             let problem = format!("the name '{}' is given twice.", tool.function.name);
-            return Err(invalid(&format!("tools[{index}].function.name"), problem));
+            return Err(invalid(&format!("tools[{index}].{inside}name"), problem));
         }
     }
     let choice = choice.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
@@ -36,14 +42,14 @@ pub(super) fn check(tools: &[Tool], choice: Option<ToolChoice>) -> Result<ToolCh
     }
 }
 
-fn check_one(place: &str, tool: &Tool) -> Result<(), ApiError> {
+fn check_one(place: &str, tool: &Tool, inside: &str) -> Result<(), ApiError> {
     if tool.kind != "function" {
         return Err(unsupported_value(&format!("{place}.type"), "does only support 'function'."));
     }
-    name(&format!("{place}.function.name"), &tool.function.name)?;
+    name(&format!("{place}.{inside}name"), &tool.function.name)?;
     match &tool.function.parameters {
         Some(parameters) if !parameters.is_object() => {
-            Err(invalid(&format!("{place}.function.parameters"), "a JSON schema of arguments is an object."))
+            Err(invalid(&format!("{place}.{inside}parameters"), "a JSON schema of arguments is an object."))
         }
         _ => Ok(()),
     }
