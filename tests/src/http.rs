@@ -90,6 +90,13 @@ impl Http {
         self.post_bytes(path, body.to_string()).await
     }
 
+    /// `POST` of JSON to a gateway that may end in the middle; nothing where no whole answer came.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let call = self.json(path).body(body.to_string());
+        let opened = patiently("an answer's head", call.open()).await.ok()?;
+        patiently("an answer or its end", Answer::read(opened)).await.ok()
+    }
+
     /// `POST` of any bytes that claim to be JSON.
     pub async fn post_bytes(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         self.json(path).body(body).send().await

@@ -124,6 +124,12 @@ impl Gateway {
         assert!(sent.is_ok_and(|status| status.success()), "TERM can be sent");
     }
 
+    /// Ends the process with `KILL`: nothing of its own runs any more.
+    pub async fn kill(&mut self) {
+        self.child.kill().expect("KILL can be sent");
+        self.exited().await;
+    }
+
     /// Waits for the process to end by itself and returns its exit code; nothing where a signal ended it.
     pub async fn exited(&mut self) -> Option<i32> {
         let until = deadline();

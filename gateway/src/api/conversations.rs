@@ -82,6 +82,7 @@ impl ConversationsApi {
 
     /// List a conversation's items
     #[oai(path = "/conversations/:id/items", method = "get", operation_id = "list_conversation_items")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the path or the query")]
     async fn items(
         &self,
         caller: Authorized<permission::Conversations>,

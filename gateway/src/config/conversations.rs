@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, duration, require};
 
 /// A month: as long as OpenAI keeps responses.
-const KEEP_FOR: Duration = Duration::from_secs(30 * 86_400);
+const KEEP_FOR: Duration = Duration::from_hours(30 * 24);
 /// Far more than a window holds.
 const MAX_ITEMS: u32 = 2_000;
 

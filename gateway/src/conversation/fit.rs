@@ -7,13 +7,13 @@ use openapi::message::{Message, Role};
 
 /// A conversation, cut into what stays and what may go.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Turns {
+pub struct Window {
     instructions: Vec<Message>,
     turns: Vec<Vec<Message>>,
     left_out: usize,
 }
 
-impl Turns {
+impl Window {
     /// Cuts a conversation. System and developer messages are instructions wherever they stand, but in the last
     /// turn, where they belong to the question.
     pub fn of(messages: Vec<Message>) -> Self {
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    fn texts(turns: &Turns) -> Vec<String> {
+    fn texts(turns: &Window) -> Vec<String> {
         turns
             .messages()
             .iter()
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_oldest_turn_goes_first_and_the_instructions_stay() {
-        let mut turns = Turns::of(vec![
+        let mut turns = Window::of(vec![
             said(Role::System, "s"),
             said(Role::User, "1"),
             said(Role::Assistant, "a"),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_call_and_its_result_go_together() {
-        let mut turns = Turns::of(vec![
+        let mut turns = Window::of(vec![
             said(Role::User, "1"),
             said(Role::Assistant, "call"),
             said(Role::Tool, "result"),
@@ -175,7 +175,7 @@ mod tests {
         ) {
             let all: Vec<Message> =
                 roles.iter().enumerate().map(|(place, role)| said(*role, &place.to_string())).collect();
-            let mut turns = Turns::of(all.clone());
+            let mut turns = Window::of(all.clone());
             let more = turns.drop_share(share);
             let left = turns.messages();
             prop_assert_eq!(left.len() + turns.left_out(), all.len());

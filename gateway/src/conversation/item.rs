@@ -23,7 +23,7 @@ pub fn messages(items: &[Item]) -> Vec<Message> {
                 match messages.last_mut().filter(|last| open && last.content.is_none() && no_calls(last)) {
                     Some(last) => last.content = content,
                     None => {
-                        messages.push(Message { content, name: said.name.clone(), ..blank(Role::Assistant) })
+                        messages.push(Message { content, name: said.name.clone(), ..blank(Role::Assistant) });
                     }
                 }
                 open = true;
@@ -131,7 +131,7 @@ fn tool_call(call: &FunctionCallItem) -> ToolCall {
 /// One text stays a text: templates may tell it from parts.
 fn content_of(parts: &[ContentPart]) -> Content {
     match parts {
-        [ContentPart::InputText { text }] | [ContentPart::OutputText(OutputText { text, .. })] => {
+        [ContentPart::InputText { text } | ContentPart::OutputText(OutputText { text, .. })] => {
             Content::Text(text.clone())
         }
         parts => Content::Parts(parts.iter().filter_map(message_part).collect()),

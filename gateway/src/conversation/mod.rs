@@ -29,6 +29,9 @@ use self::store::{Conversation, ConversationStore, Entry, Kept, Kind, Listed, Re
 pub use self::turn::{Context, Link, NewTurn};
 use crate::clock::Clock;
 
+/// From one sweep to the next.
+const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_mins(10);
+
 /// What is kept, opened and sealed where it passes.
 pub struct Conversations {
     store: Arc<dyn ConversationStore>,
@@ -53,7 +56,7 @@ impl Conversations {
     /// Over a store in memory, which is kept nowhere else.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
-        let retention = store::Retention { keep_for: std::time::Duration::from_secs(3_600), most_items: 100 };
+        let retention = store::Retention { keep_for: std::time::Duration::from_hours(1), most_items: 100 };
         let store = store::embedded::EmbeddedConversations::in_memory(retention, Clock::System);
         let events = Arc::new(events::memory::MemoryLog::new(Clock::System));
         Self::new(Arc::new(store), events, Seal::default(), Clock::System, true)
@@ -202,7 +205,7 @@ impl Conversations {
     /// Frees the place of what was not used for too long, until `stop`.
     pub async fn keep_sweeping(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
-        let mut beat = tokio::time::interval(std::time::Duration::from_secs(600));
+        let mut beat = tokio::time::interval(SWEEP_EVERY);
         loop {
             tokio::select! {
                 () = &mut stop => return,

@@ -15,6 +15,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use self::allowed::Paths;
 use crate::api::admin::access::AccessApi;
 use crate::api::admin::audit::AuditApi;
+use crate::api::admin::data::DataApi;
 use crate::api::admin::keys::KeysApi;
 use crate::api::admin::roles::RolesApi;
 use crate::api::admin::subjects::SubjectsApi;
@@ -39,7 +40,7 @@ use crate::error::rescue::Rescue;
 type Operations = (
     (ChatApi, ResponsesApi, ConversationsApi),
     (CompletionsApi, EmbeddingsApi, ModelsApi, TokensApi, PredictApi),
-    (RolesApi, SubjectsApi, KeysApi, AccessTokensApi, AuditApi, UsageApi, AccessApi),
+    (RolesApi, SubjectsApi, DataApi, KeysApi, AccessTokensApi, AuditApi, UsageApi, AccessApi),
     HealthApi,
 );
 
@@ -57,6 +58,7 @@ fn operations(app: Arc<App>) -> Operations {
         (
             RolesApi { app: shared() },
             SubjectsApi { app: shared() },
+            DataApi { app: shared() },
             KeysApi { app: shared() },
             AccessTokensApi { app: shared() },
             AuditApi { app: shared() },

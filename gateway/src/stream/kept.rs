@@ -46,8 +46,15 @@ impl Keeper {
 pub struct Recorded {
     events: Watched,
     record: Option<Record>,
-    /// What is told once the turn is kept.
-    storing: Option<(BoxFuture<'static, Result<(), ApiError>>, Result<Event, ApiError>)>,
+    storing: Option<Storing>,
+}
+
+/// A turn on its way to the store.
+struct Storing {
+    kept: BoxFuture<'static, Result<(), ApiError>>,
+    /// What is told once it is there.
+    told: Result<Event, ApiError>,
+    lifecycle: Lifecycle,
 }
 
 /// What is kept of what passes.
@@ -106,7 +113,8 @@ impl Recorded {
         if output.is_empty() && keeper.draft.is_none() {
             return Some(event);
         }
-        self.storing = Some((keeper.keep(output, &ending), event));
+        let lifecycle = keeper.lifecycle.clone();
+        self.storing = Some(Storing { kept: keeper.keep(output, &ending), told: event, lifecycle });
         None
     }
 }
@@ -116,9 +124,9 @@ impl Stream for Recorded {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some((storing, _)) = &mut self.storing {
-                let kept = ready!(storing.as_mut().poll(context));
-                let told = self.storing.take().map(|(_, told)| told);
+            if let Some(storing) = &mut self.storing {
+                let kept = ready!(storing.kept.as_mut().poll(context));
+                let told = self.storing.take().map(|storing| storing.told);
                 return Poll::Ready(match (kept, told) {
                     (Err(error), Some(Ok(_))) => Some(Err(error)),
                     // The generation's own error says more than that it could not be kept.
@@ -138,21 +146,27 @@ impl Stream for Recorded {
 impl Drop for Recorded {
     fn drop(&mut self) {
         // What is being written goes on being written; what was not done is kept as far as it came.
-        let storing = self.storing.take().map(|(storing, _)| storing);
-        let partial = self.record.take().filter(|record| record.keeper.conversations.keeps_partial());
-        let lifecycle = partial.as_ref().map(|record| record.keeper.lifecycle.clone());
-        let partial = partial.and_then(|Record { keeper, answer, .. }| {
-            let output = answer.into_partial();
-            (!output.is_empty()).then(|| keeper.keep(output, &Ending::Left))
-        });
-        if let (Some(lifecycle), Some(partial)) = (lifecycle, partial) {
-            drop(lifecycle.spawn(logged(partial)));
+        let rest = match (self.storing.take(), self.record.take()) {
+            (Some(Storing { kept, lifecycle, .. }), _) => Some((lifecycle, kept)),
+            (None, Some(record)) => record.leave(),
+            (None, None) => None,
+        };
+        // Without a runtime around it the process is at its end.
+        if let Some((lifecycle, kept)) = rest.filter(|_| tokio::runtime::Handle::try_current().is_ok()) {
+            drop(lifecycle.spawn(logged(kept)));
         }
-        if let Some(storing) = storing
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            drop(runtime.spawn(logged(storing)));
+    }
+}
+
+impl Record {
+    /// Keeps what was made before nobody read on, if that is wanted and is anything.
+    fn leave(self) -> Option<(Lifecycle, BoxFuture<'static, Result<(), ApiError>>)> {
+        let Self { keeper, answer, .. } = self;
+        let output = answer.into_partial();
+        if output.is_empty() || !keeper.conversations.keeps_partial() {
+            return None;
         }
+        Some((keeper.lifecycle.clone(), keeper.keep(output, &Ending::Left)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod data;
 pub mod keys;
 pub mod policy;
 pub mod roles;

@@ -19,7 +19,6 @@ pub struct ResponseEvent {
 /// What happened. Each event is also named in the `event:` line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
-#[expect(clippy::large_enum_variant, reason = "events are written and gone")]
 pub enum EventKind {
     /// The first event of all.
     #[serde(rename = "response.created")]

@@ -11,8 +11,21 @@ use super::{PERMISSIONS, gateway};
 const OPEN: [&str; 2] = ["healthz", "readyz"];
 
 /// Which permission each operation asks for, as the contract says; `""` is any known caller.
-const TABLE: [(&str, &str); 30] = [
+const TABLE: [(&str, &str); 45] = [
     ("create_chat_completion", "chat"),
+    ("create_response", "chat"),
+    ("retrieve_response", "conversations"),
+    ("delete_response", "conversations"),
+    ("cancel_response", "conversations"),
+    ("list_input_items", "conversations"),
+    ("create_conversation", "conversations"),
+    ("retrieve_conversation", "conversations"),
+    ("update_conversation", "conversations"),
+    ("delete_conversation", "conversations"),
+    ("list_conversation_items", "conversations"),
+    ("create_conversation_items", "conversations"),
+    ("retrieve_conversation_item", "conversations"),
+    ("delete_conversation_item", "conversations"),
     ("create_completion", "chat"),
     ("predict", "chat"),
     ("tokenize", "chat"),
@@ -27,6 +40,8 @@ const TABLE: [(&str, &str); 30] = [
     ("delete_role", "roles:manage"),
     ("list_subjects", "roles:read"),
     ("retrieve_subject", "roles:read"),
+    ("list_subject_data", "usage:read"),
+    ("delete_subject_data", "roles:manage"),
     ("create_subject", "roles:manage"),
     ("update_subject", "roles:manage"),
     ("delete_subject", "roles:manage"),
@@ -59,7 +74,12 @@ fn needed(operation: &Operation) -> &'static str {
 }
 
 /// A thing for an operation to work on that nobody misses: its path, and a body that grants nothing.
-async fn prepare(gateway: &Gateway, operation: &Operation, spare: &str) -> (String, Option<Value>) {
+async fn prepare(
+    gateway: &Gateway,
+    maker: &Http,
+    operation: &Operation,
+    spare: &str,
+) -> (String, Option<Value>) {
     let model = gateway.model();
     let admin = gateway.http();
     let path = match operation.path.as_str() {
@@ -68,9 +88,9 @@ async fn prepare(gateway: &Gateway, operation: &Operation, spare: &str) -> (Stri
             rights::role(gateway, spare, &json!({})).await;
             format!("/admin/v1/roles/{spare}")
         }
-        "/admin/v1/subjects/{id}" => {
+        "/admin/v1/subjects/{id}" | "/admin/v1/subjects/{id}/data" => {
             admin.post("/admin/v1/subjects", &json!({"id": spare})).await.ok();
-            format!("/admin/v1/subjects/{spare}")
+            operation.path.replace("{id}", spare)
         }
         "/admin/v1/keys/{id}" => {
             admin.post("/admin/v1/subjects", &json!({"id": spare})).await.ok();
@@ -78,9 +98,35 @@ async fn prepare(gateway: &Gateway, operation: &Operation, spare: &str) -> (Stri
             format!("/admin/v1/keys/{}", rights::text(&key, "/key/id"))
         }
         "/admin/v1/tokens/{jti}" => format!("/admin/v1/tokens/{spare}"),
+        path if path.starts_with("/v1/conversations/{id}") || path.starts_with("/v1/responses/{id}") => {
+            stored(gateway, maker, path).await
+        }
         path => path.to_owned(),
     };
     (path, body(&operation.id, model, spare))
+}
+
+/// What stands for a response where nobody could make one.
+const NO_RESPONSE: &str = "resp_0";
+
+/// A conversation with an item, or a response, of whoever makes it: others do not find it.
+async fn stored(gateway: &Gateway, maker: &Http, path: &str) -> String {
+    if path.starts_with("/v1/responses") {
+        let request =
+            json!({"model": gateway.model(), "input": "Hi", "max_output_tokens": 16, "background": true});
+        let made = maker.post("/v1/responses", &request).await;
+        let id = if made.status == 200 {
+            rights::text(&made.ok(), "/id").to_owned()
+        } else {
+            NO_RESPONSE.to_owned()
+        };
+        return path.replace("{id}", &id);
+    }
+    let items = json!({"items": [{"role": "user", "content": "Hi"}]});
+    let made = maker.post("/v1/conversations", &items).await.ok();
+    let made = rights::text(&made, "/id");
+    let listed = maker.get(&format!("/v1/conversations/{made}/items")).await.ok();
+    path.replace("{id}", made).replace("{item}", rights::text(&listed, "/data/0/id"))
 }
 
 fn body(operation: &str, model: &str, spare: &str) -> Option<Value> {
@@ -89,6 +135,9 @@ fn body(operation: &str, model: &str, spare: &str) -> Option<Value> {
             json!({"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
         }
         "create_completion" => json!({"model": model, "prompt": "Hi", "max_tokens": 1}),
+        "create_response" => json!({"model": model, "input": "Hi", "max_output_tokens": 1}),
+        "update_conversation" => json!({"metadata": {}}),
+        "create_conversation" | "create_conversation_items" => json!({"items": []}),
         "create_embeddings" => json!({"model": model, "input": "Hi"}),
         "predict" => json!({"prompt": "Hi", "max_tokens": 1}),
         "tokenize" => json!({"prompt": "Hi"}),
@@ -124,7 +173,10 @@ async fn walk(gateway: &Gateway, caller: &Http, name: &str, held: &[&str]) {
         operations.iter().partition(|operation| [&[""], held].concat().contains(&needed(operation)));
     let mut prepared = Vec::new();
     for operation in refused {
-        prepared.push((operation, prepare(gateway, operation, &format!("{name}.{}", operation.id)).await));
+        prepared.push((
+            operation,
+            prepare(gateway, &gateway.http(), operation, &format!("{name}.{}", operation.id)).await,
+        ));
     }
     let before = rights::state(gateway).await;
     for (operation, (path, body)) in prepared {
@@ -135,9 +187,10 @@ async fn walk(gateway: &Gateway, caller: &Http, name: &str, held: &[&str]) {
     }
     assert_eq!(rights::state(gateway).await, before, "what was refused to {name} was done");
     for operation in allowed {
-        let (path, body) = prepare(gateway, operation, &format!("{name}.{}", operation.id)).await;
+        let (path, body) = prepare(gateway, caller, operation, &format!("{name}.{}", operation.id)).await;
         let answer = call(caller, operation, &path, body.as_ref()).await;
-        assert_eq!(answer.status, 200, "{name} may not {}: {}", operation.id, answer.text());
+        let expected = if path.contains(NO_RESPONSE) { 404 } else { 200 };
+        assert_eq!(answer.status, expected, "{name} may not {}: {}", operation.id, answer.text());
         document.assert_documents(operation, &answer);
     }
 }

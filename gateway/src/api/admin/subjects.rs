@@ -78,7 +78,7 @@ impl SubjectsApi {
         Ok(tagged(subject))
     }
 
-    /// Remove a subject and its keys
+    /// Remove a subject, its keys, and what it has stored
     #[oai(path = "/subjects/:id", method = "delete", operation_id = "delete_subject")]
     async fn delete(
         &self,
@@ -91,6 +91,8 @@ impl SubjectsApi {
     ) -> Result<SerdeJson<Deleted>, ApiError> {
         let expected = expected(if_match.as_deref())?;
         Admin::new(&self.app.access, &caller).delete_subject(&id, expected).await?;
+        // Whoever is given this name later must not find it.
+        self.app.conversations.forget(&id).await?;
         Ok(SerdeJson(Deleted { id: id.0, deleted: true }))
     }
 }

@@ -58,7 +58,7 @@ impl ChatApi {
         let context = settlement.note(keeping::context(&self.app, &caller, &link).await)?;
         let mut input = Vec::new();
         if let (Prompt::Chat(chat), true) = (&mut request.prompt, link != Link::None) {
-            (chat.messages, input) = keeping::go_on(&context, std::mem::take(&mut chat.messages));
+            (chat.messages, input) = keeping::go_on(&context, &chat.messages);
         }
         let head = generation::head("chatcmpl", &*engine, service_tier);
         let asked = Asked::chat(request, truncate);

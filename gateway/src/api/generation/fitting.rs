@@ -2,7 +2,7 @@
 
 use super::caps;
 use crate::auth::Principal;
-use crate::conversation::fit::Turns;
+use crate::conversation::fit::Window;
 use crate::engine::{Engine, EngineError, GenerationRequest, Prepared, Prompt, TokenCount};
 use crate::error::ApiError;
 
@@ -36,7 +36,7 @@ pub(super) async fn prepare_some(
 ) -> Result<Fitted, ApiError> {
     let mut request = caps::bound_output(caller, request)?;
     let mut turns = match &mut request.prompt {
-        Prompt::Chat(chat) => Turns::of(std::mem::take(&mut chat.messages)),
+        Prompt::Chat(chat) => Window::of(std::mem::take(&mut chat.messages)),
         Prompt::Text(_) | Prompt::Tokens(_) => return prepare(caller, engine, request).await,
     };
     let cap = caller.policy.context_cap.unwrap_or(u32::MAX);
@@ -44,12 +44,12 @@ pub(super) async fn prepare_some(
         if let Prompt::Chat(chat) = &mut request.prompt {
             chat.messages = turns.messages();
         }
-        let window = engine.card().context_window;
-        let room = request.max_tokens.unwrap_or(ROOM.min(window / 4));
+        let size = engine.card().context_window;
+        let room = request.max_tokens.unwrap_or(ROOM.min(size / 4));
         let (prompt, most) = match engine.prepare(request.clone()).await {
             Ok(ready) => {
                 let (TokenCount::Exact(prompt) | TokenCount::Estimate(prompt)) = ready.prompt_tokens();
-                let most = cap.min(window.saturating_sub(room));
+                let most = cap.min(size.saturating_sub(room));
                 if prompt <= most {
                     return Ok(Fitted { ready, left_out: turns.left_out() });
                 }

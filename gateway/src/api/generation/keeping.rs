@@ -32,7 +32,7 @@ pub(crate) async fn context(app: &App, caller: &Principal, link: &Link) -> Resul
 
 /// The new messages behind those that are kept, and the items to keep of them. Instructions that a client sends with
 /// each request, as plain chat clients do, are not repeated where the conversation begins with them.
-pub(crate) fn go_on(context: &Context, new: Vec<Message>) -> (Vec<Message>, Vec<Item>) {
+pub(crate) fn go_on(context: &Context, new: &[Message]) -> (Vec<Message>, Vec<Item>) {
     let mut messages = item::messages(&context.items);
     let instructs = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
     let leading = new.iter().take_while(instructs).count();

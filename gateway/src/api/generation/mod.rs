@@ -84,9 +84,10 @@ pub(crate) async fn begin(
     let mut prepared = Vec::with_capacity(requests.len());
     let mut left_out = 0;
     for request in requests {
-        let fitted = match truncate {
-            true => fitting::prepare_some(caller, engine, request).await,
-            false => fitting::prepare(caller, engine, request).await,
+        let fitted = if truncate {
+            fitting::prepare_some(caller, engine, request).await
+        } else {
+            fitting::prepare(caller, engine, request).await
         };
         let Fitted { ready, left_out: less } = settlement.note(fitted)?;
         left_out += less;

@@ -84,9 +84,10 @@ impl ResponsesApi {
         let events = Recorded::new(events, keeper);
         let answer = if background {
             background::begin(&self.app, &caller.subject, turn, draft.clone(), events).await?;
-            match stream {
-                true => JsonOrEvents::Events(self.follow(&caller, &id, None).await?),
-                false => JsonOrEvents::Json(SerdeJson(draft.response().clone())),
+            if stream {
+                JsonOrEvents::Events(self.follow(&caller, &id, None).await?)
+            } else {
+                JsonOrEvents::Json(SerdeJson(draft.response().clone()))
             }
         } else if stream {
             let frames = Frames::new(events, ResponseWire::new(draft), self.app.limits.keep_alive);
@@ -154,6 +155,7 @@ impl ResponsesApi {
 
     /// List the input items of a response that is kept
     #[oai(path = "/v1/responses/:id/input_items", method = "get", operation_id = "list_input_items")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the path or the query")]
     async fn input_items(
         &self,
         caller: Authorized<permission::Conversations>,

@@ -302,7 +302,7 @@ async fn an_answer_whose_client_leaves_is_kept_as_far_as_it_came() {
 async fn truncation_drops_the_oldest_turns_and_says_so() {
     let surface = Surface::playing(Script::text(["a"]));
     let made = surface.json("/v1/conversations", json!({})).await;
-    let long = "word ".repeat(20_000);
+    let long = "word ".repeat(5_000);
     let turn =
         |truncation: &str| ask(json!({"conversation": made["id"], "input": long, "truncation": truncation}));
     surface.json(PATH, turn("disabled")).await;

@@ -46,7 +46,7 @@ impl<'a> Admin<'a> {
     }
 
     /// Tells the audit what changes nothing in the store.
-    async fn tell(&self, action: &'static str, target: &str, what: Value) -> Outcome<()> {
+    pub async fn tell(&self, action: &'static str, target: &str, what: Value) -> Outcome<()> {
         self.access.store().apply(Change::Told(target.to_owned(), what), self.note(action)).await?;
         Ok(())
     }

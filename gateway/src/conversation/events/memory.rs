@@ -63,12 +63,6 @@ impl Log {
     }
 }
 
-impl Default for Standing {
-    fn default() -> Self {
-        Self { alive: false, cancelled: false }
-    }
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -19,7 +19,7 @@ pub const BEAT: Duration = Duration::from_millis(500);
 /// A writer that is silent for so long is gone.
 pub const SILENCE: Duration = Duration::from_secs(15);
 /// How long a log is kept after its last event.
-pub const KEPT: Duration = Duration::from_secs(600);
+pub const KEPT: Duration = Duration::from_mins(10);
 /// Events of one log at most; the oldest go first.
 pub const MOST: usize = 20_000;
 
@@ -27,7 +27,7 @@ pub const MOST: usize = 20_000;
 pub type Numbered = (u64, Bytes);
 
 /// What a log knows of its writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The writer has been heard of lately.
     pub alive: bool,

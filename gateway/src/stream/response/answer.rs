@@ -92,7 +92,7 @@ impl Answer {
         }
         let closed = self.close(ItemStatus::Completed);
         let item = match part {
-            DeltaPart::Content(_) => self.empty_message(),
+            DeltaPart::Content(_) => Self::empty_message(),
             DeltaPart::Reasoning(_) => Item::Reasoning(ReasoningItem {
                 content: vec![ReasoningText::ReasoningText { text: String::new() }],
                 status: Some(ItemStatus::InProgress),
@@ -112,7 +112,7 @@ impl Answer {
         (closed, true)
     }
 
-    fn empty_message(&self) -> Item {
+    fn empty_message() -> Item {
         Item::Message(MessageItem {
             id: String::new(),
             status: ItemStatus::InProgress,
@@ -132,7 +132,7 @@ impl Answer {
     /// The model said nothing: its message is empty. `true` where that had to be added.
     pub fn say_something(&mut self) -> bool {
         if self.items.is_empty() {
-            let item = self.empty_message();
+            let item = Self::empty_message();
             self.begin(item);
             return true;
         }

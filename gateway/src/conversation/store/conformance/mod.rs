@@ -14,7 +14,7 @@ use super::{Append, Conversation, ConversationStore, Entry, Kept, Kind, Listed, 
 use crate::clock::Clock;
 use crate::redis_link::test_server::Server;
 
-const RETENTION: Retention = Retention { keep_for: Duration::from_secs(3_600), most_items: 6 };
+const RETENTION: Retention = Retention { keep_for: Duration::from_hours(1), most_items: 6 };
 
 fn entry(id: &str, content: &str) -> Entry {
     Entry { id: id.to_owned(), content: Bytes::copy_from_slice(content.as_bytes()) }

@@ -99,26 +99,7 @@ impl Model {
                 store.create(OWNERS[owner], &conversation(&name(id)), &[]).await.unwrap();
                 self.conversations.insert((owner, id), Default::default());
             }
-            Step::Keep { owner, id, turn: number, items, stale } => {
-                let items = self.fresh(items);
-                let names: Vec<&str> = items.iter().map(String::as_str).collect();
-                let now = store.conversation(OWNERS[owner], &name(id)).await.unwrap();
-                let head = now.map_or(0, |now| now.head) + if stale { 1_000 } else { 0 };
-                let turn = turn(&format!("t{number}"), &name(id), head, &names);
-                let kept = store.keep(OWNERS[owner], &turn).await.unwrap();
-                let expected = match self.conversations.get_mut(&(owner, id)) {
-                    None => Kept::NoConversation,
-                    Some((_, turns)) if turns.iter().rev().take(8).any(|kept| *kept == turn.id) => Kept::Done,
-                    Some(_) if stale => Kept::Conflict { head: head - 1_000 },
-                    Some((held, _)) if held.len() + items.len() > RETENTION.most_items => Kept::Full,
-                    Some((held, turns)) => {
-                        held.extend(items);
-                        turns.push(turn.id);
-                        Kept::Done
-                    }
-                };
-                assert_eq!(kept, expected, "{step:?}");
-            }
+            Step::Keep { .. } => self.play_turn(store, step).await,
             Step::Add { owner, id, items } => {
                 let items = self.fresh(items);
                 let entries: Vec<_> = items.iter().map(|item| entry(item, "")).collect();
@@ -142,8 +123,37 @@ impl Model {
                     .unwrap();
                 assert_eq!(removed, item.is_some());
             }
+            _ => self.play_rest(store, step).await,
+        }
+    }
+
+    async fn play_turn(&mut self, store: &dyn ConversationStore, step: &Step) {
+        let Step::Keep { owner, id, turn: number, items, stale } = *step else { return };
+        let name = format!("c{id}");
+        let items = self.fresh(items);
+        let names: Vec<&str> = items.iter().map(String::as_str).collect();
+        let now = store.conversation(OWNERS[owner], &name).await.unwrap();
+        let state = now.map_or(0, |now| now.head) + if stale { 1_000 } else { 0 };
+        let turn = turn(&format!("t{number}"), &name, state, &names);
+        let kept = store.keep(OWNERS[owner], &turn).await.unwrap();
+        let expected = match self.conversations.get_mut(&(owner, id)) {
+            None => Kept::NoConversation,
+            Some((_, turns)) if turns.iter().rev().take(8).any(|kept| *kept == turn.id) => Kept::Done,
+            Some(_) if stale => Kept::Conflict { head: state - 1_000 },
+            Some((held, _)) if held.len() + items.len() > RETENTION.most_items => Kept::Full,
+            Some((held, turns)) => {
+                held.extend(items);
+                turns.push(turn.id);
+                Kept::Done
+            }
+        };
+        assert_eq!(kept, expected, "{step:?}");
+    }
+
+    async fn play_rest(&mut self, store: &dyn ConversationStore, step: &Step) {
+        match *step {
             Step::Remove { owner, id } => {
-                let removed = store.remove_conversation(OWNERS[owner], &name(id)).await.unwrap();
+                let removed = store.remove_conversation(OWNERS[owner], &format!("c{id}")).await.unwrap();
                 assert_eq!(removed, self.conversations.remove(&(owner, id)).is_some());
             }
             Step::Respond { owner, id, finished, body } => {
@@ -167,6 +177,7 @@ impl Model {
                 let gone = before - self.conversations.len() - self.responses.len();
                 assert_eq!(store.forget(OWNERS[owner]).await.unwrap(), gone as u64);
             }
+            _ => unreachable!("played elsewhere"),
         }
     }
 

@@ -87,10 +87,10 @@ impl EmbeddedConversations {
     }
 
     /// Writes wait for the disk, many of them together.
-    fn write<'a, T: Send + 'static>(
-        &'a self,
+    fn write<T: Send + 'static>(
+        &self,
         write: impl FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'a, T> {
+    ) -> Answer<'_, T> {
         let terms = self.terms.clone();
         self.writer.run(move |transaction| write(&mut Writing::new(transaction, &terms)))
     }

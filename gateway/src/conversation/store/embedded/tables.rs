@@ -130,7 +130,7 @@ impl Reading {
         let mut next = Some(id.to_owned());
         while let Some(id) = next.take() {
             let Some(found) = response(&table, owner, &id, self.now)? else { return Ok(None) };
-            next = found.0.previous.clone();
+            next.clone_from(&found.0.previous);
             chain.push(found);
             if chain.len() > most {
                 return Ok(None);

@@ -34,10 +34,10 @@ impl Writer {
     }
 
     /// Runs a job; answered when it is on the disk.
-    pub(super) fn run<'a, T: Send + 'static>(
-        &'a self,
+    pub(super) fn run<T: Send + 'static>(
+        &self,
         job: impl FnOnce(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'a, T> {
+    ) -> Answer<'_, T> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |transaction| {
             let done = job(transaction);

@@ -65,6 +65,8 @@ impl Keys {
     }
 }
 
+/// When a conversation was made, its head, its metadata and its items.
+type Loaded = (u64, u64, Vec<u8>, Vec<Vec<u8>>);
 /// A response in a chain: its id and its fields.
 type ChainRow = (String, u64, u8, String, Vec<u8>, Vec<u8>);
 
@@ -157,7 +159,7 @@ impl ConversationStore for RedisConversations {
     fn load<'a>(&'a self, owner: &'a str, id: &'a str) -> Answer<'a, Option<(Conversation, Vec<Entry>)>> {
         async move {
             let call = self.about(&self.scripts.load, owner, id);
-            let found: Option<(u64, u64, Vec<u8>, Vec<Vec<u8>>)> = self.run(&call).await?;
+            let found: Option<Loaded> = self.run(&call).await?;
             let Some((created_at, head, metadata, packed)) = found else { return Ok(None) };
             let items: Option<Vec<Entry>> = packed.into_iter().map(pack::unpack).collect();
             let items = items.ok_or_else(|| StoreError::of("an item in Redis is none of ours"))?;
