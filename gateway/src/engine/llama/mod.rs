@@ -10,6 +10,7 @@ mod embedding;
 pub mod gauges;
 pub mod generation;
 pub mod kv;
+pub mod memory_file;
 pub mod model;
 pub mod output;
 mod prepare;
