@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn what_is_written_by_its_path_is_read_from_its_handle() {
         let mut memory = MemoryFile::create().unwrap();
-        let written: Vec<u8> = (0..3 * CHUNK + 5).map(|i| (i % 251) as u8).collect();
+        let written: Vec<u8> = (0_u8..251).cycle().take(3 * CHUNK + 5).collect();
         std::fs::write(memory.path(), &written).unwrap();
         memory.measure().unwrap();
         assert_eq!(memory.size(), written.len());

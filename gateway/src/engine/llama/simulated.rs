@@ -128,6 +128,9 @@ impl Compute for Simulated {
             Ok(())
         })
         .unwrap();
+        if bytes.len() % 4 != 0 {
+            return Err(ComputeError::Restore);
+        }
         let tokens = bytes.chunks_exact(4).map(|token| u32::from_le_bytes(token.try_into().unwrap()));
         self.restore(slot, &SavedTokens(tokens.collect()))
     }

@@ -25,7 +25,14 @@ impl<S: Saved> Kept<S> {
             Self::File(file) => file.size(),
         }
     }
+
+    fn handles(&self) -> usize {
+        usize::from(matches!(self, Self::File(_)))
+    }
 }
+
+/// Most files in memory: each is an open file of the process, which has a thousand or so for its connections too.
+const MOST_HANDLES: usize = 256;
 
 /// How soon to look again whether a write has ended.
 const WRITE_POLL: Duration = Duration::from_millis(100);
@@ -57,13 +64,20 @@ impl<C: Compute> KvCache<C> {
             return false;
         }
         self.forget(&key.salt, &key.tokens);
-        while self.host_bytes.saturating_add(bytes) > self.host_limit && self.forget_oldest_on_host() {}
+        self.make_host_room(bytes);
         self.hold(key, kept);
         true
     }
 
+    fn make_host_room(&mut self, bytes: usize) {
+        while (self.host_bytes.saturating_add(bytes) > self.host_limit || self.host_handles >= MOST_HANDLES)
+            && self.forget_oldest_on_host()
+        {}
+    }
+
     fn hold(&mut self, key: Key, kept: Kept<C::Snapshot>) {
         self.host_bytes += kept.bytes();
+        self.host_handles += kept.handles();
         let spilled = self.is_on_disk(&key);
         let value = Retained { place: Place::Host(kept), last_used: self.tick(), spilled };
         self.retained.insert(&key.salt, key.tokens, value);
@@ -78,6 +92,7 @@ impl<C: Compute> KvCache<C> {
             }
             Place::Host(kept) => {
                 self.host_bytes -= kept.bytes();
+                self.host_handles -= kept.handles();
                 Some(kept)
             }
         }
@@ -129,6 +144,13 @@ impl<C: Compute> KvCache<C> {
             return self.cut(slot, found.length);
         }
         self.compute.clear(slot);
+        // Cells can be short in a unified cache alone; anywhere else the state itself is at fault.
+        if !self.limits.unified {
+            self.forget(salt, &found.tokens);
+            if let Some(spill) = &mut self.spill {
+                spill.refuse(salt, &found.tokens);
+            }
+        }
         0
     }
 
@@ -164,8 +186,7 @@ impl<C: Compute> KvCache<C> {
         if self.retained.get(&key.salt, &key.tokens).is_some() {
             return;
         }
-        let bytes = file.size();
-        while self.host_bytes.saturating_add(bytes) > self.host_limit && self.forget_oldest_on_host() {}
+        self.make_host_room(file.size());
         self.hold(key, Kept::File(file));
     }
 

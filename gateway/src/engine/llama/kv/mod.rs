@@ -62,6 +62,8 @@ pub struct KvCache<C: Compute> {
     retained: PrefixTree<Retained<C::Snapshot>>,
     host_bytes: usize,
     host_limit: usize,
+    /// Of the sequences on the host, those that are open files.
+    host_handles: usize,
     uses: u64,
     spill: Option<Spill>,
 }
@@ -80,6 +82,7 @@ impl<C: Compute> KvCache<C> {
             retained: PrefixTree::default(),
             host_bytes: 0,
             host_limit,
+            host_handles: 0,
             uses: 0,
             spill: None,
         }

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -19,6 +19,9 @@ use crate::engine::llama::memory_file::MemoryFile;
 const WRITES: usize = 32;
 /// Reads that may wait.
 const READS: usize = 4;
+
+/// How long the end waits for the piece that is being written or read; a disk may hang for ever.
+const LAST_PIECE: Duration = Duration::from_millis(500);
 
 /// What the writer does.
 pub(super) enum Write {
@@ -43,8 +46,8 @@ pub(super) enum Outcome {
 
 /// The threads. Dropping it ends them: what is still to be written is written until the time that was set.
 pub(super) struct Disk {
-    writes: Option<SyncSender<Write>>,
-    reads: Option<SyncSender<Read>>,
+    to_write: Option<SyncSender<Write>>,
+    to_read: Option<SyncSender<Read>>,
     outcomes: Option<Receiver<Outcome>>,
     stop: Arc<OnceLock<Instant>>,
     threads: Vec<JoinHandle<()>>,
@@ -52,37 +55,35 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn start(identity: Identity) -> io::Result<Self> {
-        let (writes, to_write) = sync_channel(WRITES);
-        let (reads, to_read) = sync_channel(READS);
+        let (to_write, writes) = sync_channel(WRITES);
+        let (to_read, reads) = sync_channel(READS);
         let (told, outcomes) = sync_channel(WRITES + READS);
         let stop = Arc::new(OnceLock::new());
         let until = Arc::clone(&stop);
         let tell = told.clone();
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let writer = thread("kv-write").spawn(move || write_all(identity, &until, &to_write, &tell))?;
-        let reader = thread("kv-read").spawn(move || read_all(identity, &to_read, &told))?;
-        let threads = vec![writer, reader];
-        Ok(Self { writes: Some(writes), reads: Some(reads), outcomes: Some(outcomes), stop, threads })
+        let threads = vec![
+            thread("kv-write").spawn(move || write_all(identity, &until, &writes, &tell))?,
+            thread("kv-read").spawn(move || read_all(identity, &reads, &told))?,
+        ];
+        Ok(Self { to_write: Some(to_write), to_read: Some(to_read), outcomes: Some(outcomes), stop, threads })
     }
 
     /// Gives the job to the writer; `false` if its queue is full.
     pub(super) fn write(&self, job: Write) -> bool {
-        self.writes.as_ref().is_some_and(|writes| writes.try_send(job).is_ok())
+        self.to_write.as_ref().is_some_and(|queue| queue.try_send(job).is_ok())
     }
 
     /// Gives the job to the reader; `false` if its queue is full.
     pub(super) fn read(&self, job: Read) -> bool {
-        self.reads.as_ref().is_some_and(|reads| reads.try_send(job).is_ok())
+        self.to_read.as_ref().is_some_and(|queue| queue.try_send(job).is_ok())
     }
 
     /// The next outcome; waits for it no longer than until `wait`.
     pub(super) fn outcome(&self, wait: Option<Instant>) -> Option<Outcome> {
         let outcomes = self.outcomes.as_ref()?;
         let Some(until) = wait else { return outcomes.try_recv().ok() };
-        match outcomes.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(outcome) => Some(outcome),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        outcomes.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Nothing is written after this time. The first call counts.
@@ -94,9 +95,15 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         self.stop_at(Instant::now());
-        drop((self.writes.take(), self.reads.take(), self.outcomes.take()));
+        drop((self.to_write.take(), self.to_read.take(), self.outcomes.take()));
+        let until = self.stop.get().copied().unwrap_or_else(Instant::now) + LAST_PIECE;
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if !thread.is_finished() {
+                tracing::warn!("the disk of the spilled KV does not answer");
+            } else if thread.join().is_err() {
                 tracing::error!("a thread of the spilled KV had panicked");
             }
         }

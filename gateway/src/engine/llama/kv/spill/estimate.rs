@@ -39,6 +39,11 @@ impl Default for Estimate {
     }
 }
 
+/// A read may be this late on a busy machine.
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
+/// No request waits longer for a disk.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// Smaller batches measure the cost of a step rather than of its tokens.
 const SMALLEST_BATCH: usize = 32;
 
@@ -61,6 +66,13 @@ impl Estimate {
     pub(super) fn pays(&self, bytes: u64, tokens: usize) -> bool {
         let bytes = bytes as f64;
         self.read.seconds(bytes) + self.restore.seconds(bytes) < self.prefill.seconds(tokens as f64)
+    }
+
+    /// How long a read of so many tokens' state is waited for: as long as computing them would have taken, so that a
+    /// disk that hangs costs no more than that.
+    pub(super) fn patience(&self, tokens: usize) -> Duration {
+        let computing = Duration::try_from_secs_f64(self.prefill.seconds(tokens as f64));
+        computing.unwrap_or(SHORTEST_WAIT).clamp(SHORTEST_WAIT, LONGEST_WAIT)
     }
 }
 

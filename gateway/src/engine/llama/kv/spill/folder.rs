@@ -50,7 +50,11 @@ impl Folder {
         let mut found = Vec::new();
         let mut dropped = 0;
         for entry in fs::read_dir(&self.path)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some(WHOLE) => {}
                 Some(UNFINISHED) => {

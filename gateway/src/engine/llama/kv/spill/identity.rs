@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::llama::context::ContextSettings;
 
-/// The wrapper of llama.cpp, whose state format is its own matter. A test holds it to the version in the manifest.
-const LLAMA: &str = "llama-cpp-2 =0.1.160";
+/// llama.cpp, whose format of a state is its own matter. A test holds this to the versions in the manifest.
+const LLAMA: [&str; 2] = ["llama-cpp-2 =0.1.160", "llama-cpp-sys-2 =0.1.161"];
 /// Hashed from the beginning.
 const HEAD: u64 = 8 << 20;
 /// Places in the rest of the file.
@@ -33,7 +33,7 @@ impl Identity {
         let mut digest = Sha256::new();
         let layout = if settings.limits.unified { "unified" } else { "split" };
         digest.update(format!(
-            "{LLAMA} {:?} {:?} {layout} {}\n",
+            "{LLAMA:?} {:?} {:?} {layout} {}\n",
             settings.kv_type,
             settings.flash_attention,
             std::env::consts::ARCH
@@ -46,7 +46,8 @@ impl Identity {
 
     /// Its name as a folder.
     pub(super) fn folder(&self) -> String {
-        self.0.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        let (beginning, _rest) = self.0.as_chunks::<16>();
+        beginning.first().map_or_else(String::new, |half| format!("{:032x}", u128::from_be_bytes(*half)))
     }
 }
 
@@ -127,11 +128,12 @@ mod tests {
     fn other_weights_of_the_same_shape_and_time_are_another_model() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.gguf");
-        let mut bytes = vec![7; (HEAD + 40 * SAMPLE) as usize];
+        let head = usize::try_from(HEAD).unwrap();
+        let mut bytes = vec![7; head + 40 * 65_536];
         write(&path, &bytes);
         let first = of(&path, &settings());
         assert_eq!(of(&path, &settings()), first);
-        for byte in bytes.iter_mut().skip(HEAD as usize).step_by(1000) {
+        for byte in bytes.iter_mut().skip(head).step_by(1000) {
             *byte = 8;
         }
         write(&path, &bytes);
@@ -160,10 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_the_manifests() {
+    fn the_versions_are_the_manifests() {
         let manifest = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
-        let (name, version) = LLAMA.split_once(' ').unwrap();
-        let line = format!("{name} = {{ version = \"{version}\"");
-        assert!(manifest.contains(&line), "another llama.cpp may write another state: {line}");
+        for pinned in LLAMA {
+            let (name, version) = pinned.split_once(' ').unwrap();
+            let mut lines = manifest.lines().filter(|line| line.starts_with(&format!("{name} = ")));
+            let line = lines.next().expect("it is in the manifest");
+            assert!(line.contains(&format!("\"{version}\"")), "another one may write another state: {line}");
+        }
     }
 }

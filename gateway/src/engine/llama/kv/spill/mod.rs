@@ -80,7 +80,8 @@ enum State {
     /// Not on disk yet: it can be had from memory.
     Writing(Arc<MemoryFile>),
     Written,
-    Reading,
+    /// Since when.
+    Reading(Instant),
 }
 
 /// What asking for a sequence's state gave.
@@ -212,8 +213,13 @@ impl Spill {
     /// beyond the `at_hand` tokens that can be had otherwise.
     pub(super) fn longest_match(&self, salt: &str, prompt: &[u32], at_hand: usize) -> Option<Match> {
         let found = self.index.longest_match(salt, prompt)?;
-        let bytes = self.index.get(salt, &found.tokens)?.bytes;
-        self.estimate.pays(bytes, found.length.saturating_sub(at_hand)).then_some(found)
+        let entry = self.index.get(salt, &found.tokens)?;
+        let gained = found.length.saturating_sub(at_hand);
+        let worth = match entry.state {
+            State::Reading(since) => since.elapsed() < self.estimate.patience(gained),
+            State::Writing(_) | State::Written => self.estimate.pays(entry.bytes, gained),
+        };
+        worth.then_some(found)
     }
 
     /// Begins to bring a sequence's state into memory; [`Spill::settle`] gives it out.
@@ -226,12 +232,12 @@ impl Spill {
                 self.counts.restored();
                 return Fetch::Here(Arc::clone(state));
             }
-            State::Reading => return Fetch::Coming,
+            State::Reading(_) => return Fetch::Coming,
             State::Written => {}
         }
         let key = Key { salt: Arc::clone(salt), tokens: Arc::clone(tokens) };
         if self.disk.read(Read { path: entry.path.clone(), key, limit: entry.bytes }) {
-            entry.state = State::Reading;
+            entry.state = State::Reading(Instant::now());
             self.reading += 1;
         }
         Fetch::Coming
@@ -315,11 +321,20 @@ impl Spill {
         })
     }
 
-    fn forget_written(&mut self, salt: &str, tokens: &[u32]) {
+    /// The context refused a state that the checks let pass: it is not to be tried again.
+    pub(super) fn refuse(&mut self, salt: &str, tokens: &[u32]) {
+        if self.forget_written(salt, tokens) {
+            self.counts.dropped(1);
+        }
+    }
+
+    fn forget_written(&mut self, salt: &str, tokens: &[u32]) -> bool {
         let entry = self.index.get(salt, tokens);
-        if entry.is_some_and(|entry| matches!(entry.state, State::Written)) {
+        let written = entry.is_some_and(|entry| matches!(entry.state, State::Written));
+        if written {
             self.forget(salt, tokens);
         }
+        written
     }
 
     /// Drops a sequence that is neither being written nor read, and its file.

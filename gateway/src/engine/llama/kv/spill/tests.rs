@@ -80,9 +80,8 @@ fn run(kv: &mut KvCache<Simulated>, salt: &str, tokens: &[u32]) -> usize {
     }
     let found = kv.longest_match(salt, wanted);
     let (slot, reused) = kv.begin(salt, found.as_ref()).expect("a slot is free");
-    for i in reused..tokens.len() {
-        let position = u32::try_from(i).unwrap();
-        kv.decode(&[Row { token: tokens[i], position, slot, logits: true }]).expect("there is room");
+    for (position, token) in (0..).zip(tokens.iter().copied()).skip(reused) {
+        kv.decode(&[Row { token, position, slot, logits: true }]).expect("there is room");
     }
     let likeliest = kv.logits(0).unwrap().iter().position(|logit| *logit > 0.0).unwrap();
     assert_eq!(likeliest, next_token(tokens) as usize, "the KV is that of the tokens");
@@ -345,6 +344,39 @@ fn leftovers_of_a_crash_are_removed_and_the_folder_is_its_owners_alone() {
 }
 
 #[test]
+fn a_state_that_the_context_refuses_is_not_tried_again() {
+    let home = Home::new();
+    let mut spill = home.spill();
+    spill.put(&key("a", &text(0)), &state(b"no state of it"));
+    settled(&mut spill);
+    drop(spill);
+    let mut kv = home.cache(HOST);
+    assert_eq!(run(&mut kv, "a", &text(0)), 0);
+    assert_eq!(kv.spilled_match("a", &text(0), 0), None);
+    assert_eq!(home.counts.sequences_dropped(), 1);
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_neither_a_request_nor_the_end() {
+    let home = Home::new();
+    let mut spill = home.spill();
+    spill.put(&key("a", &text(0)), &state(&[1; 100]));
+    settled(&mut spill);
+    let [path] = home.files().try_into().expect("one file");
+    fs::remove_file(&path).unwrap();
+    // Nobody ever opens the other end of this pipe.
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(spill.longest_match("a", &text(0), 0).is_some());
+    spill.fetch(&Arc::from("a"), &Arc::from(text(0)));
+    assert!(spill.longest_match("a", &text(0), 0).is_some(), "it is waited for");
+    until(|| spill.longest_match("a", &text(0), 0).is_none());
+    assert!(spill.is_reading());
+    let start = Instant::now();
+    drop(spill);
+    assert!(start.elapsed() < PATIENCE);
+}
+
+#[test]
 fn a_folder_in_use_is_not_shared_and_not_removed() {
     let home = Home::new();
     let spill = home.spill();
@@ -364,12 +396,12 @@ proptest! {
     /// Whatever is asked in which order, with restarts between: every answer is that of its tokens.
     #[test]
     fn whatever_is_spilled_and_restored_the_kv_is_that_of_the_tokens(
-        steps in prop::collection::vec((0_u32..6, 1_usize..4, 0_usize..3, 0_u32..8), 1..24),
+        steps in prop::collection::vec((0_u32..6, 1_u32..4, 0_usize..3, 0_u32..8), 1..24),
     ) {
         let home = Home::new();
         let mut kv = home.cache(HOST);
         for (number, more, tenant, then) in steps {
-            let tokens: Vec<u32> = text(number / 2).into_iter().chain((0..more as u32).map(|i| number + i)).collect();
+            let tokens: Vec<u32> = text(number / 2).into_iter().chain((0..more).map(|i| number + i)).collect();
             let reused = run(&mut kv, ["a", "b", "c"][tenant], &tokens);
             prop_assert!(reused < tokens.len());
             match then {
