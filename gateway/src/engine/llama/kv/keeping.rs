@@ -136,8 +136,9 @@ impl<C: Compute> KvCache<C> {
         if let (Some(spill), Kept::File(file), Ok(())) = (&mut self.spill, kept, &restored) {
             spill.note_restore(file.bytes(), start.elapsed());
         }
-        if self.host_bytes > self.host_limit {
-            // It came from disk for this once: there was no room for it.
+        let on_disk = self.spill.as_ref().is_some_and(|spill| spill.holds(salt, &found.tokens));
+        if on_disk && self.host_bytes > self.host_limit {
+            // It came from there for this once: there was no room for it.
             self.forget(salt, &found.tokens);
         }
         if restored.is_ok() {
