@@ -2,7 +2,7 @@
 //!
 //! It is only a cache. What cannot be written, read or believed is dropped and computed again; a file is believed when
 //! its model, tenant, tokens and every byte are those that were written. All methods belong to the scheduler's thread
-//! and none waits for the disk ([`disk`]).
+//! and none waits for the disk.
 
 mod disk;
 mod estimate;
