@@ -1,7 +1,7 @@
 //! `gateway serve`: builds the parts, joins them, and takes them down in order.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     let _address_file = AddressFile::write(folder, &address).map_err(failed)?;
     tracing::info!(listening = %address, "accepting connections");
 
-    if let Some(engines) = load(config.models.clone(), &lifecycle).await? {
+    if let Some(engines) = load(config.models.clone(), folder.to_owned(), &lifecycle).await? {
         endpoint.set(routes(app(engines)));
         tracing::info!(listening = %address, "ready");
     }
@@ -141,9 +141,10 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
 /// The engines; `None` when draining began before they were loaded. A failure ends what is already served.
 async fn load(
     models: Vec<ModelConfig>,
+    data: PathBuf,
     lifecycle: &Lifecycle,
 ) -> Result<Option<Vec<Arc<dyn Engine>>>, Failure> {
-    let loading = tokio::task::spawn_blocking(move || engines::load(&models));
+    let loading = tokio::task::spawn_blocking(move || engines::load(&models, &data));
     let draining = lifecycle.draining_token();
     let outcome = tokio::select! {
         outcome = loading => outcome.unwrap_or_else(|error| Err(Failure::new(error))),

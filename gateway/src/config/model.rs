@@ -45,6 +45,11 @@ pub struct ModelConfig {
     pub prefill_chunk: u32,
     /// Memory for prefixes kept after their request, in MiB; 0 keeps none.
     pub prefix_cache_mib: u32,
+    /// Disk for prefixes that are idle or have no room in memory, in MiB; 0 writes none.
+    pub spill_mib: u32,
+    /// How long a kept prefix is not used before it is copied to disk.
+    #[serde(with = "duration")]
+    pub spill_after: Duration,
     /// Requests that may wait.
     pub queue: u32,
     /// Who may share a computed prefix.
@@ -74,6 +79,9 @@ impl Default for ModelConfig {
             batch: 512,
             prefill_chunk: 128,
             prefix_cache_mib: 512,
+            // Prompts on a disk are the operator's choice: docs/adr/0006.
+            spill_mib: 0,
+            spill_after: Duration::from_mins(5),
             queue: 256,
             share_prefix: ShareScope::Tenant,
             chat_template: None,

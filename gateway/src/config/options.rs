@@ -75,7 +75,7 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 47] = [
+pub static SETTINGS: [Setting; 49] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
     text(
         "store",
@@ -148,6 +148,8 @@ pub static SETTINGS: [Setting; 47] = [
     number("batch", "model.batch", "Most tokens in one decode step"),
     number("prefill-chunk", "model.prefill_chunk", "Most prefill tokens a step while others decode"),
     number("prefix-cache-mib", "model.prefix_cache_mib", "Memory for kept prefixes in MiB; 0 keeps none"),
+    number("spill-mib", "model.spill_mib", "Disk for kept prefixes in MiB, prompts included; 0 writes none"),
+    text("spill-after", "model.spill_after", "TIME", "How long a kept prefix is idle before it goes to disk"),
     number("queue", "model.queue", "Requests that may wait"),
     text("share-prefix", "model.share_prefix", "SCOPE", "Who shares computed prefixes: tenant, all, none"),
     text("chat-template", "model.chat_template", "FILE", "Jinja chat template instead of the model's own"),

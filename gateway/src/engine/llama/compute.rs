@@ -3,6 +3,8 @@
 //! The one real implementation is [`super::context::LlamaCompute`]; the scheduler's tests drive an exact model of
 //! its rules, which refuses what llama.cpp would abort on.
 
+use super::memory_file::MemoryFile;
+
 /// A sequence's place in the context, checked against the number of slots where it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
@@ -75,6 +77,13 @@ pub trait Compute {
 
     /// Copies a saved KV into an empty slot.
     fn restore(&mut self, slot: Slot, snapshot: &Self::Snapshot) -> Result<(), ComputeError>;
+
+    /// Copies a sequence's KV out in a form that can leave the process.
+    fn save_file(&mut self, slot: Slot) -> Result<MemoryFile, ComputeError>;
+
+    /// Copies what [`Compute::save_file`] gave into an empty slot. The bytes must be the same: llama.cpp's reader may
+    /// abort on others.
+    fn restore_file(&mut self, slot: Slot, file: &MemoryFile) -> Result<(), ComputeError>;
 
     /// Lets `to`, which is empty, share the first `length` cells of `from` without a copy; `false` where the
     /// context's layout cannot.

@@ -15,6 +15,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
 use super::compute::{Compute, ComputeError, Limits, Row, Saved, Slot};
+use super::memory_file::MemoryFile;
 use super::model::{LoadError, backend};
 use crate::config::{FlashAttention, KvType};
 
@@ -124,6 +125,24 @@ impl Compute for LlamaCompute<'_> {
     fn restore(&mut self, slot: Slot, snapshot: &SeqState) -> Result<(), ComputeError> {
         let sequence = self.checked(slot)?;
         self.context.state_seq_set(snapshot, sequence).map_err(|_| ComputeError::Restore)
+    }
+
+    fn save_file(&mut self, slot: Slot) -> Result<MemoryFile, ComputeError> {
+        let sequence = self.checked(slot)?;
+        let failed = |error: std::io::Error| ComputeError::Failed(error.to_string());
+        let mut file = MemoryFile::create().map_err(failed)?;
+        self.context
+            .state_seq_save_file(file.path(), sequence, &[])
+            .map_err(|error| ComputeError::Failed(error.to_string()))?;
+        file.measure().map_err(failed)?;
+        Ok(file)
+    }
+
+    fn restore_file(&mut self, slot: Slot, file: &MemoryFile) -> Result<(), ComputeError> {
+        let sequence = self.checked(slot)?;
+        // Saved with no tokens: room for one is more than is ever read.
+        let restored = self.context.state_seq_load_file(file.path(), sequence, 1);
+        restored.map(|_| ()).map_err(|_| ComputeError::Restore)
     }
 
     fn share(&mut self, from: Slot, to: Slot, length: u32) -> bool {

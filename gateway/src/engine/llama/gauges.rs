@@ -1,5 +1,6 @@
 //! What the scheduler thread lets others see: how busy it is, and when a full queue will have room.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,44 @@ pub struct Gauges {
     preempted: AtomicU64,
     queue: u32,
     pace: Mutex<Pace>,
+    spill: Arc<SpillCounts>,
+}
+
+/// What became of sequences on disk since the start.
+#[derive(Debug, Default)]
+pub struct SpillCounts {
+    spilled: AtomicU64,
+    restored: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl SpillCounts {
+    pub(super) fn spilled(&self) {
+        self.spilled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn restored(&self) {
+        self.restored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self, sequences: u64) {
+        self.dropped.fetch_add(sequences, Ordering::Relaxed);
+    }
+
+    /// Sequences written to disk.
+    pub fn sequences_spilled(&self) -> u64 {
+        self.spilled.load(Ordering::Relaxed)
+    }
+
+    /// Sequences brought back from disk.
+    pub fn sequences_restored(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
+    }
+
+    /// Files that were damaged, foreign or could not be written, each dropped.
+    pub fn sequences_dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
 }
 
 /// How often a sequence ends, as a moving average.
@@ -42,6 +81,7 @@ impl Gauges {
             preempted: AtomicU64::new(0),
             queue,
             pace: Mutex::new(Pace { last: None, interval: Duration::from_secs(1) }),
+            spill: Arc::default(),
         }
     }
 
@@ -105,6 +145,11 @@ impl Gauges {
             let interval = now.saturating_duration_since(last).min(Duration::from_mins(1));
             pace.interval = (pace.interval * 7 + interval) / 8;
         }
+    }
+
+    /// What became of sequences on disk.
+    pub fn spill(&self) -> &Arc<SpillCounts> {
+        &self.spill
     }
 
     pub(super) fn preempted(&self) {

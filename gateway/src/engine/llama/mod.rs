@@ -10,6 +10,7 @@ mod embedding;
 pub mod gauges;
 pub mod generation;
 pub mod kv;
+pub mod memory_file;
 pub mod model;
 pub mod output;
 mod prepare;
@@ -23,12 +24,13 @@ pub mod template;
 mod thread;
 pub mod vocabulary;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use self::constraint::ConstraintFactory;
-use self::gauges::Gauges;
+use self::gauges::{Gauges, SpillCounts};
 pub use self::model::LoadError;
 use self::model::Model;
 use self::template::ChatTemplate;
@@ -61,17 +63,24 @@ struct Shared {
 /// Requests prepared at once: more would take the compute threads' cores.
 const PREPARING: usize = 2;
 
+/// The folder of spilled KV in the data folder.
+const SPILLED: &str = "kv";
+
+/// Removes spilled KV that no engine of this or another process uses: call it when all models are loaded.
+pub fn forget_unused_spills(data: &Path) {
+    kv::spill::forget_unused(&data.join(SPILLED));
+}
+
 impl LlamaEngine {
     /// Loads a model and starts its scheduler. Blocks until the context is allocated. `created` is the time of the
-    /// load, in seconds since the Unix epoch.
-    pub fn load(config: &ModelConfig, id: &str, created: u64) -> Result<Arc<Self>, LoadError> {
+    /// load, in seconds since the Unix epoch; `data` is the data folder.
+    pub fn load(config: &ModelConfig, id: &str, created: u64, data: &Path) -> Result<Arc<Self>, LoadError> {
         let model = Model::load(&config.path, config.gpu_layers)?;
         let template = prepare::compile_template(&model, config)?;
         let constraints = ConstraintFactory::new(model.vocabulary())
             .map_err(|error| LoadError::Vocabulary(error.to_string()))?;
         let settings = thread::settings(&model, config);
-        let gauges = Arc::new(Gauges::new(config.queue));
-        let worker = thread::start(id, &model, &settings, config, &gauges)?;
+        let (worker, gauges) = thread::start(id, &model, &settings, config, &data.join(SPILLED))?;
         let card = ModelCard {
             id: id.to_owned(),
             created,
@@ -91,6 +100,11 @@ impl LlamaEngine {
             preparing: tokio::sync::Semaphore::new(PREPARING),
         };
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
+    }
+
+    /// What became of sequences on disk.
+    pub fn spill_counts(&self) -> &SpillCounts {
+        self.shared.gauges.spill()
     }
 
     /// How many sequences were preempted because the KV cache was full.

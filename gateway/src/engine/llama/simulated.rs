@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compute::{Compute, ComputeError, Limits, Row, Saved, Slot};
+use super::memory_file::MemoryFile;
 
 /// Tokens 1 to `VOCABULARY - 1` are text, 0 ends a generation.
 pub(super) const VOCABULARY: usize = 32;
@@ -110,6 +111,28 @@ impl Compute for Simulated {
         let cells = snapshot.0.iter().map(|token| self.cell(*token)).collect();
         self.slots[slot.index()] = cells;
         Ok(())
+    }
+
+    fn save_file(&mut self, slot: Slot) -> Result<MemoryFile, ComputeError> {
+        let mut file = MemoryFile::create().unwrap();
+        for token in self.save(slot)?.0 {
+            file.append(&token.to_le_bytes()).unwrap();
+        }
+        Ok(file)
+    }
+
+    fn restore_file(&mut self, slot: Slot, file: &MemoryFile) -> Result<(), ComputeError> {
+        let mut bytes = Vec::new();
+        file.read(|piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+        if bytes.len() % 4 != 0 {
+            return Err(ComputeError::Restore);
+        }
+        let tokens = bytes.chunks_exact(4).map(|token| u32::from_le_bytes(token.try_into().unwrap()));
+        self.restore(slot, &SavedTokens(tokens.collect()))
     }
 
     fn share(&mut self, from: Slot, to: Slot, length: u32) -> bool {

@@ -1,6 +1,7 @@
 //! The thread that owns the context: made here, so that nothing else can touch it.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -11,10 +12,11 @@ use super::compute::{ComputeError, Limits};
 use super::context::{ContextSettings, EmbeddingCompute, LlamaCompute};
 use super::gauges::Gauges;
 use super::kv::KvCache;
+use super::kv::spill::{Identity, Spill, SpillSettings};
 use super::model::{LoadError, Model};
 use super::scheduler::{Command, Policy, Scheduler};
 use super::vocabulary::Vocabulary;
-use crate::config::{KvLayout, ModelConfig};
+use crate::config::{KvLayout, ModelConfig, ShareScope};
 
 /// The window of a model that is told none: longer ones cost memory that most users never fill.
 const DEFAULT_WINDOW: u32 = 4096;
@@ -83,14 +85,15 @@ impl Drop for Worker {
     }
 }
 
-/// Starts the thread and waits until its context is allocated.
+/// Starts the thread and waits until its context is allocated. What is spilled to disk lies below `folder`.
 pub(super) fn start(
     id: &str,
     model: &Model,
     settings: &ContextSettings,
     config: &ModelConfig,
-    gauges: &Arc<Gauges>,
-) -> Result<Worker, LoadError> {
+    folder: &Path,
+) -> Result<(Worker, Arc<Gauges>), LoadError> {
+    let gauges = Arc::new(Gauges::new(config.queue));
     let (commands, inbox) = sync_channel(config.queue.saturating_add(64) as usize);
     let (allocated, outcome) = sync_channel(1);
     let owned = Owned {
@@ -103,7 +106,8 @@ pub(super) fn start(
             queue: config.queue.saturating_add(MOST_SEQUENCES) as usize,
         },
         host_limit: (config.prefix_cache_mib as usize).saturating_mul(1024 * 1024),
-        gauges: Arc::clone(gauges),
+        spill: spill(settings, config, folder, &gauges),
+        gauges: Arc::clone(&gauges),
     };
     // The kernel shows 15 bytes of a thread's name; llama.cpp's own threads take it over.
     let name: String = format!("llama-{id}").chars().take(15).collect();
@@ -112,7 +116,31 @@ pub(super) fn start(
         .spawn(move || owned.run(&inbox, &allocated))
         .map_err(|error| LoadError::Context(error.to_string()))?;
     outcome.recv().map_err(|_| LoadError::Context("the engine's thread ended".to_owned()))??;
-    Ok(Worker { commands: Some(commands), thread: Some(thread) })
+    Ok((Worker { commands: Some(commands), thread: Some(thread) }, gauges))
+}
+
+/// Where retained sequences go that are pushed out of memory or idle, if that is wanted and possible. It is only a
+/// cache: without it the engine serves as well.
+fn spill(settings: &ContextSettings, config: &ModelConfig, folder: &Path, gauges: &Gauges) -> Option<Spill> {
+    // Without sharing nothing is ever found again, and without memory for prefixes nothing is retained.
+    if config.spill_mib == 0 || config.prefix_cache_mib == 0 || config.share_prefix == ShareScope::None {
+        return None;
+    }
+    let opened = Identity::of(&config.path, settings).and_then(|identity| {
+        let settings = SpillSettings {
+            identity,
+            folder: SpillSettings::folder(folder, &identity),
+            limit: u64::from(config.spill_mib) << 20,
+            after: config.spill_after,
+            window: settings.limits.window,
+        };
+        Spill::open(settings, Arc::clone(gauges.spill()))
+    });
+    opened
+        .inspect_err(|error| {
+            tracing::warn!(%error, folder = %folder.display(), "no KV is spilled to disk");
+        })
+        .ok()
 }
 
 /// All that the thread takes with it.
@@ -122,6 +150,7 @@ struct Owned {
     settings: ContextSettings,
     policy: Policy,
     host_limit: usize,
+    spill: Option<Spill>,
     gauges: Arc<Gauges>,
 }
 
@@ -146,7 +175,7 @@ impl Owned {
         let _ready = ReadyWhileAlive(Arc::clone(&self.gauges));
         self.gauges.set_ready(true);
         let _loader_gone = allocated.send(Ok(()));
-        let kv = KvCache::new(compute, self.host_limit);
+        let kv = KvCache::new(compute, self.host_limit).with_spill(self.spill);
         let mut scheduler = Scheduler::new(kv, self.policy, self.vocabulary, self.gauges);
         // Most processes never embed: the second context is made when the first input comes.
         let mut embedding: Option<EmbeddingCompute<'_>> = None;

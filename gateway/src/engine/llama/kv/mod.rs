@@ -1,18 +1,23 @@
 //! The KV cache as the scheduler sees it: slots for running sequences, and finished ones retained for reuse.
 //!
 //! A finished sequence stays in its slot until the slot is needed; then its KV moves to host memory, which is bounded
-//! and forgets the least recently used. How cells are shared is decided in here alone: a split cache copies state
+//! and forgets the least recently used: to disk, where that is wanted. How cells are shared is decided in here alone: a split cache copies state
 //! bytes (a copy of 1,000 tokens costs a hundredth of their prefill), a unified one shares cells.
 
+mod keeping;
 mod placement;
 pub mod prefix_tree;
+pub mod spill;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use self::keeping::Kept;
 use self::prefix_tree::{Match, PrefixTree};
-use super::compute::{Compute, ComputeError, Limits, Row, Saved, Slot};
+use self::spill::Spill;
+use super::compute::{Compute, ComputeError, Limits, Row, Slot};
 
 /// What a slot holds.
 #[derive(Debug, Clone)]
@@ -22,7 +27,7 @@ enum Tenancy {
     Retained(Key),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     salt: Arc<str>,
     tokens: Arc<[u32]>,
@@ -31,17 +36,25 @@ struct Key {
 #[derive(Debug)]
 enum Place<S> {
     Slot(Slot),
-    Host(S),
+    Host(Kept<S>),
 }
 
 #[derive(Debug)]
 struct Retained<S> {
     place: Place<S>,
-    last_used: u64,
+    last_used: Use,
+    /// Whether it was copied to disk, or need not be.
+    spilled: bool,
+}
+
+/// When a sequence was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    order: u64,
+    at: Instant,
 }
 
 /// The context with its slots and what is retained.
-#[derive(Debug)]
 pub struct KvCache<C: Compute> {
     compute: C,
     limits: Limits,
@@ -49,7 +62,10 @@ pub struct KvCache<C: Compute> {
     retained: PrefixTree<Retained<C::Snapshot>>,
     host_bytes: usize,
     host_limit: usize,
+    /// Of the sequences on the host, those that are open files.
+    host_handles: usize,
     uses: u64,
+    spill: Option<Spill>,
 }
 
 /// Shorter retained sequences are not worth their copy.
@@ -66,8 +82,17 @@ impl<C: Compute> KvCache<C> {
             retained: PrefixTree::default(),
             host_bytes: 0,
             host_limit,
+            host_handles: 0,
             uses: 0,
+            spill: None,
         }
+    }
+
+    /// Lets what is retained go to disk too.
+    #[must_use]
+    pub fn with_spill(mut self, spill: Option<Spill>) -> Self {
+        self.spill = spill;
+        self
     }
 
     #[cfg(test)]
@@ -82,7 +107,12 @@ impl<C: Compute> KvCache<C> {
 
     /// Computes a batch.
     pub fn decode(&mut self, rows: &[Row]) -> Result<(), ComputeError> {
-        self.compute.decode(rows)
+        let start = Instant::now();
+        let decoded = self.compute.decode(rows);
+        if let (Some(spill), Ok(())) = (&mut self.spill, &decoded) {
+            spill.note_decode(rows.len(), start.elapsed());
+        }
+        decoded
     }
 
     /// The logits after a row of the last batch.
@@ -134,8 +164,8 @@ impl<C: Compute> KvCache<C> {
 
     /// Retains a copy of a running sequence's first tokens, for others that share them. `false` if it is not kept.
     pub fn publish(&mut self, slot: Slot, salt: &Arc<str>, tokens: &[u32]) -> bool {
-        let Ok(snapshot) = self.compute.save(slot) else { return false };
-        self.keep_on_host(Key { salt: Arc::clone(salt), tokens: Arc::from(tokens) }, snapshot)
+        let Some(kept) = self.copy_out(slot) else { return false };
+        self.keep_on_host(Key { salt: Arc::clone(salt), tokens: Arc::from(tokens) }, kept)
     }
 
     /// Lets a running sequence's first `length` cells serve a new one without a copy, where the layout can.
@@ -159,7 +189,8 @@ impl<C: Compute> KvCache<C> {
         }
         let key = Key { salt: Arc::clone(salt), tokens: Arc::from(computed) };
         self.forget(&key.salt, &key.tokens);
-        let value = Retained { place: Place::Slot(slot), last_used: self.tick() };
+        let spilled = self.is_on_disk(&key);
+        let value = Retained { place: Place::Slot(slot), last_used: self.tick(), spilled };
         self.retained.insert(&key.salt, Arc::clone(&key.tokens), value);
         self.set(slot, Tenancy::Retained(key));
     }
@@ -251,63 +282,6 @@ impl<C: Compute> KvCache<C> {
         self.discard(slot);
     }
 
-    fn move_to_host(&mut self, salt: &str, tokens: &Arc<[u32]>) {
-        let Some(slot) = self.slot_of(salt, tokens) else { return };
-        self.retained.remove(salt, tokens);
-        if let Ok(snapshot) = self.compute.save(slot) {
-            self.keep_on_host(Key { salt: Arc::from(salt), tokens: Arc::clone(tokens) }, snapshot);
-        }
-        self.discard(slot);
-    }
-
-    fn keep_on_host(&mut self, key: Key, snapshot: C::Snapshot) -> bool {
-        let bytes = snapshot.bytes();
-        if bytes > self.host_limit {
-            return false;
-        }
-        self.forget(&key.salt, &key.tokens);
-        while self.host_bytes + bytes > self.host_limit && self.forget_oldest_on_host() {}
-        self.host_bytes += bytes;
-        let value = Retained { place: Place::Host(snapshot), last_used: self.tick() };
-        self.retained.insert(&key.salt, key.tokens, value);
-        true
-    }
-
-    /// Drops one retained sequence wherever it is.
-    fn forget(&mut self, salt: &str, tokens: &[u32]) {
-        match self.retained.remove(salt, tokens) {
-            Some(Retained { place: Place::Slot(slot), .. }) => self.discard(slot),
-            Some(Retained { place: Place::Host(snapshot), .. }) => self.host_bytes -= snapshot.bytes(),
-            None => {}
-        }
-    }
-
-    fn forget_oldest_on_host(&mut self) -> bool {
-        let oldest = self
-            .retained
-            .iter()
-            .filter(|(_, _, value)| matches!(value.place, Place::Host(_)))
-            .min_by_key(|(_, _, value)| value.last_used)
-            .map(|(salt, tokens, _)| (Arc::clone(salt), Arc::clone(tokens)));
-        oldest.is_some_and(|(salt, tokens)| {
-            self.forget(&salt, &tokens);
-            true
-        })
-    }
-
-    /// Restores a retained sequence from the host and cuts it to the common prefix.
-    fn bring(&mut self, slot: Slot, salt: &str, found: &Match) -> usize {
-        let Some(Retained { place: Place::Host(snapshot), .. }) = self.retained.get(salt, &found.tokens)
-        else {
-            return 0;
-        };
-        if self.compute.restore(slot, snapshot).is_ok() {
-            return self.cut(slot, found.length);
-        }
-        self.compute.clear(slot);
-        0
-    }
-
     /// Cuts a slot to its first tokens; a memory that cannot be cut is emptied and computed anew.
     fn cut(&mut self, slot: Slot, length: usize) -> usize {
         if self.compute.truncate(slot, as_u32(length)) {
@@ -323,9 +297,9 @@ impl<C: Compute> KvCache<C> {
         }
     }
 
-    fn tick(&mut self) -> u64 {
+    fn tick(&mut self) -> Use {
         self.uses += 1;
-        self.uses
+        Use { order: self.uses, at: Instant::now() }
     }
 }
 

@@ -28,23 +28,23 @@ impl<C: Compute> KvCache<C> {
         self.compute.restore(to, &running)?;
         self.set(to, Tenancy::Running);
         self.discard(from);
-        let Some((key, last_used, snapshot)) = displaced else { return Ok(()) };
+        let Some((key, was, snapshot)) = displaced else { return Ok(()) };
         if self.compute.restore(from, &snapshot).is_err() {
             self.discard(from);
             return Ok(());
         }
-        let value = Retained { place: Place::Slot(from), last_used };
+        let value = Retained { place: Place::Slot(from), ..was };
         self.retained.insert(&key.salt, Arc::clone(&key.tokens), value);
         self.set(from, Tenancy::Retained(key));
         Ok(())
     }
 
     /// Takes what a slot retains out of the tree, with a copy of its KV.
-    fn take_retained(&mut self, slot: Slot) -> Option<(Key, u64, C::Snapshot)> {
+    fn take_retained(&mut self, slot: Slot) -> Option<(Key, Retained<C::Snapshot>, C::Snapshot)> {
         let Some(Tenancy::Retained(key)) = self.slots.get(slot.index()).cloned() else { return None };
         let retained = self.retained.remove(&key.salt, &key.tokens)?;
         let snapshot = self.compute.save(slot).ok()?;
-        Some((key, retained.last_used, snapshot))
+        Some((key, retained, snapshot))
     }
 
     /// How well a sequence beginning in `slot` keeps the running slots together: 0 closes a hole, 1 leaves none.
@@ -73,6 +73,6 @@ impl<C: Compute> KvCache<C> {
 
     fn age(&self, key: &Key) -> u64 {
         let found = self.retained.get(&key.salt, &key.tokens);
-        found.map_or(0, |retained| retained.last_used)
+        found.map_or(0, |retained| retained.last_used.order)
     }
 }

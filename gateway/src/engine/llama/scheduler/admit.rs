@@ -1,5 +1,5 @@
-//! Which waiting sequences begin, and on whose KV: the longest prefix that is retained, or that another sequence has
-//! computed or is computing at this moment.
+//! Which waiting sequences begin, and on whose KV: the longest prefix that is retained, that is on disk, or that another
+//! sequence has computed or is computing at this moment.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +25,8 @@ enum Source {
     Running { slot: Slot, length: usize },
     /// It is retained.
     Retained(Match),
+    /// It is on disk.
+    Spilled(Match),
     /// Nowhere.
     Nothing,
 }
@@ -39,7 +41,10 @@ impl<C: Compute> Scheduler<C> {
                 Some(sequence) => self.source_of(sequence),
                 None => break,
             };
-            if matches!(source, Source::Wait) {
+            if let (Source::Spilled(found), Some(sequence)) = (&source, self.held.get(index)) {
+                self.kv.fetch(&sequence.job.salt, found);
+            }
+            if matches!(source, Source::Wait | Source::Spilled(_)) {
                 index += 1;
                 continue;
             }
@@ -98,8 +103,14 @@ impl<C: Compute> Scheduler<C> {
             }
         }
         let best = stored.max(now.0);
-        if soon >= best + SHORTEST_REUSE {
+        let spilled = self.kv.spilled_match(salt, wanted, best).filter(|found| {
+            found.length >= best + SHORTEST_REUSE && worth_a_copy(found.length, found.tokens.len())
+        });
+        let on_disk = spilled.as_ref().map_or(0, |found| found.length);
+        if soon >= best.max(on_disk) + SHORTEST_REUSE {
             Source::Wait
+        } else if let Some(found) = spilled {
+            Source::Spilled(found)
         } else if now.0 >= stored + SHORTEST_REUSE {
             Source::Running { slot: now.1, length: now.0 }
         } else {
@@ -111,7 +122,7 @@ impl<C: Compute> Scheduler<C> {
         let placed = match source {
             Source::Running { slot, length } => self.begin_beside(&sequence, *slot, *length),
             Source::Retained(found) => self.kv.begin(&sequence.job.salt, Some(found)),
-            Source::Nothing | Source::Wait => self.kv.begin(&sequence.job.salt, None),
+            Source::Nothing | Source::Wait | Source::Spilled(_) => self.kv.begin(&sequence.job.salt, None),
         };
         let Some((slot, computed)) = placed else {
             // `resume_or_hold` never takes more sequences than there are slots.

@@ -67,6 +67,8 @@ pub struct Scheduler<C: Compute> {
     rows: Vec<Row>,
     planned: Vec<Planned>,
     embeddings: VecDeque<EmbedJob>,
+    /// When to look again for retained sequences that were not used for long.
+    next_spill: Option<Instant>,
 }
 
 /// A running sequence's part of a step.
@@ -83,6 +85,15 @@ struct Planned {
 /// How long to wait when every reader is full: a reader that makes room does not wake this thread.
 const STALL_POLL: Duration = Duration::from_millis(5);
 
+/// How long to wait when all that is left to do comes from disk, whose thread does not wake this one.
+const FETCH_POLL: Duration = Duration::from_millis(1);
+
+/// How often idle sequences are copied to disk beside running streams: each waits for one copy, now and then.
+const SPILL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the end of the process may wait for what is retained to be on disk.
+const LAST_SPILL: Duration = Duration::from_secs(2);
+
 impl<C: Compute> Scheduler<C> {
     /// Takes over a context.
     pub fn new(kv: KvCache<C>, policy: Policy, vocabulary: Arc<Vocabulary>, gauges: Arc<Gauges>) -> Self {
@@ -98,6 +109,7 @@ impl<C: Compute> Scheduler<C> {
             rows: Vec::new(),
             planned: Vec::new(),
             embeddings: VecDeque::new(),
+            next_spill: None,
         }
     }
 
@@ -107,6 +119,7 @@ impl<C: Compute> Scheduler<C> {
             self.embed(embedder);
             self.step(Instant::now());
         }
+        self.kv.spill_rest(Instant::now() + LAST_SPILL);
     }
 
     /// One batch of embeddings a step, so that running streams wait for no more than that.
@@ -123,16 +136,17 @@ impl<C: Compute> Scheduler<C> {
     /// Takes in what has come; waits for something when there is nothing to compute. `false` ends the loop.
     fn take_commands(&mut self, commands: &Receiver<Command>) -> bool {
         if self.is_idle() {
-            match commands.recv() {
+            match self.next_command(commands) {
                 Ok(command) => self.obey(command),
-                Err(_) => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
-        } else if self.only_waits_for_readers() {
-            match commands.recv_timeout(STALL_POLL) {
+        } else if let Some(poll) = self.poll() {
+            match commands.recv_timeout(poll) {
                 Ok(command) => self.obey(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Readers that are alive still get what is left; the loop ends once they are done.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STALL_POLL),
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(poll),
             }
         }
         while let Ok(command) = commands.try_recv() {
@@ -141,14 +155,32 @@ impl<C: Compute> Scheduler<C> {
         true
     }
 
+    /// Waits for work, and copies what is not used to disk while none comes.
+    fn next_command(&mut self, commands: &Receiver<Command>) -> Result<Command, RecvTimeoutError> {
+        let now = Instant::now();
+        match self.kv.spill_idle(now) {
+            Some(due) => commands.recv_timeout(due.saturating_duration_since(now)),
+            None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// How long to wait before looking again, where there is nothing to compute at this moment.
+    fn poll(&self) -> Option<Duration> {
+        if !self.embeddings.is_empty() {
+            return None;
+        }
+        if self.running.is_empty() {
+            return self.kv.is_fetching().then_some(FETCH_POLL);
+        }
+        self.only_waits_for_readers().then_some(STALL_POLL)
+    }
+
     fn is_idle(&self) -> bool {
         self.running.is_empty() && self.held.is_empty() && self.queue.is_empty() && self.embeddings.is_empty()
     }
 
     fn only_waits_for_readers(&self) -> bool {
-        !self.running.is_empty()
-            && self.embeddings.is_empty()
-            && self.running.iter().all(|sequence| sequence.stalled.is_some())
+        self.running.iter().all(|sequence| sequence.stalled.is_some())
     }
 
     fn obey(&mut self, command: Command) {
@@ -175,6 +207,7 @@ impl<C: Compute> Scheduler<C> {
     /// One pass of the loop.
     fn step(&mut self, now: Instant) {
         self.drop_cancelled();
+        self.tend_disk(now);
         self.admit(now);
         self.close_hole();
         self.plan(now);
@@ -186,6 +219,14 @@ impl<C: Compute> Scheduler<C> {
             }
         }
         self.publish_load();
+    }
+
+    fn tend_disk(&mut self, now: Instant) {
+        self.kv.settle();
+        if self.next_spill.is_none_or(|due| due <= now) {
+            self.next_spill = Some(now + SPILL_INTERVAL);
+            self.kv.spill_idle(now);
+        }
     }
 
     fn drop_cancelled(&mut self) {

@@ -1,5 +1,7 @@
 //! The scheduler against the simulated context: whatever the schedule, the answers are those of each prompt alone.
 
+mod disk;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -31,13 +33,16 @@ struct Client {
 
 impl Bench {
     fn new(limits: Limits) -> Self {
+        Self::of(KvCache::new(Simulated::new(limits), 4 * 4096))
+    }
+
+    fn of(kv: KvCache<Simulated>) -> Self {
         let vocabulary =
             (0..VOCABULARY).map(|id| TokenEntry { end_of_generation: id == 0, ..TokenEntry::default() });
         let vocabulary = Arc::new(Vocabulary::new(vocabulary, None, None));
         let gauges = Arc::new(Gauges::new(64));
         gauges.set_ready(true);
         let policy = Policy { prefill_chunk: 8, slow_reader: Duration::from_secs(30), queue: 64 };
-        let kv = KvCache::new(Simulated::new(limits), 4 * 4096);
         Self { scheduler: Scheduler::new(kv, policy, vocabulary, Arc::clone(&gauges)), gauges }
     }
 
