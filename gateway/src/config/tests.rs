@@ -207,8 +207,16 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         outage_concurrency: policy,
         ..LimitsConfig::default()
     };
-    let config =
-        Config { models: vec![whole], store_ca: Some("ca.pem".into()), limits, access, ..Config::default() };
+    let conversations =
+        ConversationsConfig { key_file: Some("key".into()), ..ConversationsConfig::default() };
+    let config = Config {
+        models: vec![whole],
+        store_ca: Some("ca.pem".into()),
+        limits,
+        access,
+        conversations,
+        ..Config::default()
+    };
     let Ok(Value::Table(table)) = Value::try_from(&config) else { panic!("the configuration is a table") };
     let mut keys = Vec::new();
     for (key, value) in table {

@@ -107,7 +107,7 @@ async fn prepare(
 }
 
 /// What stands for a response where nobody could make one.
-const NO_RESPONSE: &str = "resp_0";
+const NO_RESPONSE: &str = "resp_none";
 
 /// A conversation with an item, or a response, of whoever makes it: others do not find it.
 async fn stored(gateway: &Gateway, maker: &Http, path: &str) -> String {

@@ -1,5 +1,6 @@
 //! The store in one transactional file: what is answered is on the disk, and a crash leaves no turn half kept.
 
+mod reading;
 mod tables;
 mod writer;
 
@@ -11,7 +12,8 @@ use futures_util::FutureExt;
 use futures_util::future::ready;
 use redb::{Database, ReadableDatabase};
 
-use self::tables::{Reading, Writing};
+use self::reading::Reading;
+use self::tables::Writing;
 use self::writer::Writer;
 use super::{
     Answer, Conversation, ConversationStore, Entry, Kept, Listed, Response, Retention, StoreError, Turn,

@@ -1,25 +1,26 @@
-//! The tables of the file, and what is done with them in one transaction.
+//! The tables of the file, and how they are changed in one transaction.
 
 use bytes::Bytes;
-use redb::{Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::Terms;
-use crate::conversation::store::{Conversation, Entry, Kept, Kind, Listed, Response, StoreError, Turn};
+use crate::conversation::store::{Conversation, Entry, Kept, Response, StoreError, Turn};
 
 /// Made, head, end, the next item's place, metadata, the last turns with spaces between them.
-type ConversationRow = (u64, u64, u64, u64, &'static [u8], &'static str);
+pub(super) type ConversationRow = (u64, u64, u64, u64, &'static [u8], &'static str);
 /// Made, end, finished, the one before it or nothing, body, input.
-type ResponseRow = (u64, u64, bool, &'static str, &'static [u8], &'static [u8]);
-type Name = (&'static str, &'static str);
+pub(super) type ResponseRow = (u64, u64, bool, &'static str, &'static [u8], &'static [u8]);
+pub(super) type Name = (&'static str, &'static str);
 
-const CONVERSATIONS: TableDefinition<'_, Name, ConversationRow> = TableDefinition::new("conversations");
-const ITEMS: TableDefinition<'_, (&str, &str, u64), (&str, &[u8])> = TableDefinition::new("items");
-const RESPONSES: TableDefinition<'_, Name, ResponseRow> = TableDefinition::new("responses");
+pub(super) const CONVERSATIONS: TableDefinition<'_, Name, ConversationRow> =
+    TableDefinition::new("conversations");
+pub(super) const ITEMS: TableDefinition<'_, (&str, &str, u64), (&str, &[u8])> = TableDefinition::new("items");
+pub(super) const RESPONSES: TableDefinition<'_, Name, ResponseRow> = TableDefinition::new("responses");
 
 /// Turns that a conversation remembers, so that one that is sent again is not kept again.
 const REMEMBERED: usize = 8;
 
-fn failed(error: impl std::fmt::Display) -> StoreError {
+pub(super) fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError::of(error)
 }
 
@@ -33,16 +34,17 @@ pub(super) fn initialize(database: &Database) -> Result<(), StoreError> {
 }
 
 /// A conversation's row, owned.
-struct Record {
-    created_at: u64,
-    head: u64,
-    expires_at: u64,
+pub(super) struct Record {
+    pub(super) created_at: u64,
+    pub(super) head: u64,
+    pub(super) expires_at: u64,
     next: u64,
-    metadata: Vec<u8>,
+    pub(super) metadata: Vec<u8>,
     turns: String,
 }
 
-fn record(
+/// A conversation's row, unless its time is over.
+pub(super) fn record(
     table: &impl ReadableTable<Name, ConversationRow>,
     owner: &str,
     id: &str,
@@ -57,7 +59,8 @@ fn record(
     Ok(row.filter(|record| record.expires_at > now))
 }
 
-fn response(
+/// A response and its end, unless its time is over.
+pub(super) fn response(
     table: &impl ReadableTable<Name, ResponseRow>,
     owner: &str,
     id: &str,
@@ -77,101 +80,6 @@ fn response(
         (response, expires_at)
     });
     Ok(row.filter(|(_, expires_at)| *expires_at > now))
-}
-
-/// Looking into the file.
-pub(super) struct Reading {
-    transaction: ReadTransaction,
-    now: u64,
-}
-
-impl Reading {
-    pub(super) fn new(transaction: ReadTransaction, now: u64) -> Self {
-        Self { transaction, now }
-    }
-
-    /// A conversation, and when it ends.
-    pub(super) fn conversation(
-        &self,
-        owner: &str,
-        id: &str,
-    ) -> Result<Option<(Conversation, u64)>, StoreError> {
-        let table = self.transaction.open_table(CONVERSATIONS).map_err(failed)?;
-        let found = record(&table, owner, id, self.now)?;
-        Ok(found.map(|Record { created_at, head, expires_at, metadata, .. }| {
-            (Conversation { id: id.to_owned(), created_at, head, metadata: metadata.into() }, expires_at)
-        }))
-    }
-
-    pub(super) fn items(&self, owner: &str, id: &str) -> Result<Vec<Entry>, StoreError> {
-        let table = self.transaction.open_table(ITEMS).map_err(failed)?;
-        let rows = table.range((owner, id, 0)..=(owner, id, u64::MAX)).map_err(failed)?;
-        rows.map(|row| {
-            let row = row.map_err(failed)?.1;
-            let (id, content) = row.value();
-            Ok(Entry { id: id.to_owned(), content: Bytes::copy_from_slice(content) })
-        })
-        .collect()
-    }
-
-    /// A response, and when it ends.
-    pub(super) fn response(&self, owner: &str, id: &str) -> Result<Option<(Response, u64)>, StoreError> {
-        response(&self.transaction.open_table(RESPONSES).map_err(failed)?, owner, id, self.now)
-    }
-
-    pub(super) fn chain(
-        &self,
-        owner: &str,
-        id: &str,
-        most: usize,
-    ) -> Result<Option<Vec<(Response, u64)>>, StoreError> {
-        let table = self.transaction.open_table(RESPONSES).map_err(failed)?;
-        let mut chain = Vec::new();
-        let mut next = Some(id.to_owned());
-        while let Some(id) = next.take() {
-            let Some(found) = response(&table, owner, &id, self.now)? else { return Ok(None) };
-            next.clone_from(&found.0.previous);
-            chain.push(found);
-            if chain.len() > most {
-                return Ok(None);
-            }
-        }
-        chain.reverse();
-        Ok(Some(chain))
-    }
-
-    pub(super) fn list(
-        &self,
-        owner: &str,
-        after: Option<&Listed>,
-        most: usize,
-    ) -> Result<Vec<Listed>, StoreError> {
-        let conversations = self.transaction.open_table(CONVERSATIONS).map_err(failed)?;
-        let responses = self.transaction.open_table(RESPONSES).map_err(failed)?;
-        let mut listed = Vec::new();
-        let behind = |listed: &Listed| after.is_none_or(|after| listed > after);
-        for row in conversations.range((owner, "")..).map_err(failed)? {
-            let (name, row) = row.map_err(failed)?;
-            if name.value().0 != owner || listed.len() == most {
-                break;
-            }
-            let one = Listed { kind: Kind::Conversation, id: name.value().1.to_owned() };
-            if row.value().2 > self.now && behind(&one) {
-                listed.push(one);
-            }
-        }
-        for row in responses.range((owner, "")..).map_err(failed)? {
-            let (name, row) = row.map_err(failed)?;
-            if name.value().0 != owner || listed.len() == most {
-                break;
-            }
-            let one = Listed { kind: Kind::Response, id: name.value().1.to_owned() };
-            if row.value().1 > self.now && behind(&one) {
-                listed.push(one);
-            }
-        }
-        Ok(listed)
-    }
 }
 
 /// Changing the file.
