@@ -1,7 +1,7 @@
 //! Conversations on real gateways: what was answered is kept through kills, nothing is kept by half, nobody reads
 //! another's, and memory changes no answer.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -145,7 +145,7 @@ async fn a_conversation_goes_on_at_another_gateway_and_a_stream_is_told_there() 
 }
 
 #[tokio::test]
-async fn nobody_finds_what_is_anothers() {
+async fn nobody_finds_what_another_has() {
     let gateway = Gateway::builder().parallel(2).context(512).start().await;
     let (alice, bob) =
         (rights::holder(&gateway, "alice", "user").await, rights::holder(&gateway, "bob", "user").await);

@@ -90,7 +90,8 @@ async fn an_unknown_model_is_not_found() {
 async fn bodies_that_are_not_json_are_refused_on_every_route() {
     let gateway = Gateway::start().await;
     for (method, path) in guarded(&gateway).await {
-        if method != Method::POST {
+        // Giving a response up needs no body, so none is read.
+        if method != Method::POST || path.ends_with("/cancel") {
             continue;
         }
         for body in [

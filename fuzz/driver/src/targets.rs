@@ -2,7 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use gateway::api::chat;
+use gateway::api::{chat, responses};
+use gateway::conversation::item;
 use gateway::engine::llama::constraint::ConstraintFactory;
 use gateway::engine::llama::constraint::rule_for;
 use gateway::engine::llama::output::{
@@ -18,8 +19,13 @@ use serde_json::Value;
 pub type Target = fn(&[u8]) -> u64;
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 4] =
-    [("chat_request", chat_request), ("template", template), ("schema", schema), ("output", output)];
+pub const ALL: [(&str, Target); 5] = [
+    ("chat_request", chat_request),
+    ("response_request", response_request),
+    ("template", template),
+    ("schema", schema),
+    ("output", output),
+];
 
 /// The body of a chat request: it is a plan, or a refusal of the caller and not of us.
 ///
@@ -28,6 +34,23 @@ pub const ALL: [(&str, Target); 4] =
 pub fn chat_request(bytes: &[u8]) -> u64 {
     match chat::parse(bytes) {
         Ok(plan) => mark(&[u64::from(plan.stream), u64::from(plan.request.choices)]),
+        Err(error) => {
+            assert!(error.status().is_client_error(), "{error}");
+            words(&error.to_string())
+        }
+    }
+}
+
+/// The body of a response request: a plan whose items make messages, or a refusal of the caller and not of us.
+///
+/// # Panics
+/// If a refusal blames us: that is the finding.
+pub fn response_request(bytes: &[u8]) -> u64 {
+    match responses::parse(bytes) {
+        Ok(plan) => {
+            let messages = item::messages(&plan.input);
+            mark(&[u64::from(plan.stream), plan.input.len() as u64 % 64, messages.len() as u64 % 64])
+        }
         Err(error) => {
             assert!(error.status().is_client_error(), "{error}");
             words(&error.to_string())

@@ -34,8 +34,13 @@ impl Keeper {
         let Self { conversations, owner, mut turn, draft, .. } = self;
         turn.response = draft.map(|draft| draft.end(output.clone(), ending));
         turn.output = output;
-        if matches!((ending, &turn.link), (Ending::Cancelled, Link::Conversation(_))) {
-            // Given up on purpose: the conversation does not gain it.
+        // A conversation gains whole turns, and partial ones where that is wanted; never a question alone.
+        let gains = match ending {
+            Ending::Finished(..) => true,
+            Ending::Failed(_) | Ending::Left => conversations.keeps_partial() && !turn.output.is_empty(),
+            Ending::Cancelled => false,
+        };
+        if !gains && matches!(turn.link, Link::Conversation(_)) {
             turn.link = Link::None;
         }
         async move { Ok(conversations.keep(&owner, turn).await?) }.boxed()

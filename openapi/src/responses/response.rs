@@ -84,7 +84,7 @@ pub struct Response {
     pub tools: Vec<ResponseTool>,
     /// As asked for.
     pub truncation: String,
-    /// Extension: how many items of the context were left out to fit the window.
+    /// Extension: how many messages of the context were left out to fit the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_items: Option<u32>,
     /// Tokens used, once it has ended.

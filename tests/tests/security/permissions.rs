@@ -175,7 +175,7 @@ async fn walk(gateway: &Gateway, caller: &Http, name: &str, held: &[&str]) {
     for operation in refused {
         prepared.push((
             operation,
-            prepare(gateway, &gateway.http(), operation, &format!("{name}.{}", operation.id)).await,
+            prepare(gateway, gateway.http(), operation, &format!("{name}.{}", operation.id)).await,
         ));
     }
     let before = rights::state(gateway).await;

@@ -299,6 +299,16 @@ async fn an_answer_whose_client_leaves_is_kept_as_far_as_it_came() {
 }
 
 #[tokio::test]
+async fn a_question_without_a_word_of_answer_is_not_kept_alone() {
+    let surface = Surface::playing(Script::new().fail(EngineError::Failed("broken".into())));
+    let made = surface.json("/v1/conversations", json!({})).await;
+    let (status, _) = surface.refusal(PATH, ask(json!({"conversation": made["id"]}))).await;
+    assert_eq!(status, 500);
+    let listed = surface.get(&format!("/v1/conversations/{}/items", made["id"].as_str().unwrap())).await;
+    assert_eq!(listed["data"], json!([]));
+}
+
+#[tokio::test]
 async fn truncation_drops_the_oldest_turns_and_says_so() {
     let surface = Surface::playing(Script::text(["a"]));
     let made = surface.json("/v1/conversations", json!({})).await;

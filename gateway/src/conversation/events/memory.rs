@@ -11,8 +11,10 @@ use super::{EventLog, KEPT, MOST, Numbered, SILENCE, Standing};
 use crate::clock::Clock;
 use crate::conversation::store::Answer;
 
-/// Logs held at once; the one that was silent for longest goes first.
-const MOST_LOGS: usize = 1_000;
+/// Bytes of all logs; the one that was silent for longest goes first.
+const MOST_BYTES: usize = 64 << 20;
+/// What a log takes besides its events.
+const LOG_BYTES: usize = 1_024;
 
 /// Logs in memory.
 pub struct MemoryLog {
@@ -27,6 +29,7 @@ struct Log {
     /// When the writer was heard of last, in milliseconds; `None` before the first time.
     heard: Option<u64>,
     touched: u64,
+    bytes: usize,
 }
 
 impl MemoryLog {
@@ -40,19 +43,27 @@ impl MemoryLog {
         let mut logs = self.logs.lock();
         logs.retain(|_, log| now.saturating_sub(log.touched) < millis(KEPT));
         let name = (owner.to_owned(), id.to_owned());
-        if logs.len() >= MOST_LOGS && !logs.contains_key(&name) {
-            let oldest = logs.iter().min_by_key(|(_, log)| log.touched).map(|(name, _)| name.clone());
-            oldest.and_then(|oldest| logs.remove(&oldest));
-        }
         let log = logs.entry(name).or_default();
         log.touched = now;
-        change(log, now)
+        let changed = change(log, now);
+        make_room(&mut logs);
+        changed
     }
 
     fn look<T: Default>(&self, owner: &str, id: &str, look: impl FnOnce(&Log, u64) -> T) -> T {
         let now = self.clock.now_ms();
         let logs = self.logs.lock();
         logs.get(&(owner.to_owned(), id.to_owned())).map(|log| look(log, now)).unwrap_or_default()
+    }
+}
+
+/// Forgets the logs that were silent for longest, until the rest has room; the last one stays.
+fn make_room(logs: &mut HashMap<(String, String), Log>) {
+    let mut bytes: usize = logs.values().map(|log| log.bytes + LOG_BYTES).sum();
+    while bytes > MOST_BYTES && logs.len() > 1 {
+        let oldest = logs.iter().min_by_key(|(_, log)| log.touched).map(|(name, _)| name.clone());
+        let Some(gone) = oldest.and_then(|oldest| logs.remove(&oldest)) else { return };
+        bytes -= gone.bytes + LOG_BYTES;
     }
 }
 
@@ -71,10 +82,13 @@ impl EventLog for MemoryLog {
     fn append<'a>(&'a self, owner: &'a str, id: &'a str, events: &'a [Numbered]) -> Answer<'a, Standing> {
         let standing = self.with(owner, id, |log, now| {
             let last = log.events.back().map(|(number, _)| *number);
-            let fresh = events.iter().filter(|(number, _)| last.is_none_or(|last| *number > last));
-            log.events.extend(fresh.cloned());
+            for (number, event) in events.iter().filter(|(number, _)| last.is_none_or(|last| *number > last))
+            {
+                log.bytes += event.len();
+                log.events.push_back((*number, event.clone()));
+            }
             while log.events.len() > MOST {
-                log.events.pop_front();
+                log.bytes -= log.events.pop_front().map_or(0, |(_, event)| event.len());
             }
             log.heard = Some(now);
             log.standing(now)
