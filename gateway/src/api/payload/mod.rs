@@ -94,6 +94,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ApiError::invalid("the request body is empty; send a JSON object"));
     }
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        // serde would take an array for an object's fields in their order.
+        return Err(ApiError::invalid("the request body is an array; send a JSON object"));
+    }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ApiError::invalid(format!("the request body is not UTF-8: {error}")))?;
     match serde_json::from_str(text) {
