@@ -50,6 +50,8 @@ missing_packages() {
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
     has redis-server || echo redis-server
+    has prometheus || echo prometheus
+    has amtool || echo prometheus-alertmanager
   fi
 }
 
@@ -66,7 +68,8 @@ and start again."
   mkdir -p "$CACHE"
   {
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+    # Runlevel 1: no daemon is started; the tests start their own.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
   } >"$log" 2>&1 </dev/null || {
     tail -n 20 "$log" >&2
     die "apt-get failed; the whole output is in $log"

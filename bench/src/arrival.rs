@@ -40,7 +40,7 @@ pub(crate) async fn run(client: &Arc<Client>, streams: u32, seed: u64) -> Result
     tokio::time::sleep(CALM).await;
     let arrived = Instant::now();
     let long: Messages = vec![("user", words.text(client.shape.arrival_tokens))];
-    let answer = client.ask(&long, Ask { max_tokens: 8, seed, schema: false }).await;
+    let answer = client.ask(&long, Ask { max_tokens: 8, seed, schema: false, conversation: None }).await;
     stop.send_replace(true);
     let mut transcripts = Vec::new();
     while let Some(ended) = tasks.join_next().await {
@@ -65,7 +65,7 @@ async fn stream(
     let body = client.shape.body(
         &client.target.model,
         &messages,
-        Ask { max_tokens: STREAM_TOKENS, seed, schema: false },
+        Ask { max_tokens: STREAM_TOKENS, seed, schema: false, conversation: None },
     );
     let mut exchange = Exchange::open(&client.target, Method::POST, &client.path(), body).await?;
     let mut reads = 0;

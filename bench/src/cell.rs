@@ -62,7 +62,12 @@ impl Cell {
     /// Prompts differ between all cells and rounds, and are the same for the two sides of a comparison.
     pub(crate) fn seed(self, settings: &Settings) -> u64 {
         let mut mix = settings.seed;
-        for part in [u64::from(self.round), u64::from(self.concurrency), self.scenario as u64] {
+        // The two sides of one comparison.
+        let scenario = match self.scenario {
+            Scenario::StoredTurns => Scenario::Turns,
+            other => other,
+        };
+        for part in [u64::from(self.round), u64::from(self.concurrency), scenario as u64] {
             mix = Words::new(mix, part).next();
         }
         mix
@@ -99,7 +104,7 @@ impl Client {
     }
 
     /// Makes one request and reads its answer to the end.
-    pub(crate) async fn ask(&self, messages: &Messages, ask: Ask) -> Result<Transcript, CallError> {
+    pub(crate) async fn ask(&self, messages: &Messages, ask: Ask<'_>) -> Result<Transcript, CallError> {
         let body = self.shape.body(&self.target.model, messages, ask);
         let left = self.deadline.saturating_duration_since(Instant::now());
         let limit = left.min(self.request_limit);
@@ -111,7 +116,7 @@ impl Client {
     pub(crate) async fn warm_up(&self, count: u32, seed: u64) -> Result<(), BenchError> {
         for index in 0..count {
             let text = Words::new(seed, 1000 + u64::from(index)).text(8);
-            let ask = Ask { max_tokens: 4, seed, schema: false };
+            let ask = Ask { max_tokens: 4, seed, schema: false, conversation: None };
             self.ask(&vec![("user", text)], ask)
                 .await
                 .map_err(|source| BenchError::Call { what: "warm-up", source })?;

@@ -135,7 +135,12 @@ async fn open_all(args: &IdleArgs, server: &Server, count: u32) -> (Vec<Held>, V
             continue;
         }
         let messages = vec![("user", words.text(args.shape.prompt_tokens))];
-        let ask = Ask { max_tokens: args.shape.max_tokens, seed: u64::from(index), schema: false };
+        let ask = Ask {
+            max_tokens: args.shape.max_tokens,
+            seed: u64::from(index),
+            schema: false,
+            conversation: None,
+        };
         let body = args.shape.body(&target.model, &messages, ask);
         let path = format!("{}{}", target.address.base, args.shape.path());
         opening.spawn(async move { stream(target, path, body).await });

@@ -44,7 +44,12 @@ async fn user(client: Arc<Client>, board: Arc<Board>) {
 /// Makes a script's requests, each with the answers before it; a failed one ends the script.
 async fn play(client: &Client, mut script: Script, board: &Board) {
     let mut messages: Messages = script.system.take().map(|text| ("system", text)).into_iter().collect();
-    let ask = Ask { max_tokens: client.shape.max_tokens, seed: script.seed, schema: script.schema };
+    let ask = Ask {
+        max_tokens: client.shape.max_tokens,
+        seed: script.seed,
+        schema: script.schema,
+        conversation: None,
+    };
     for turn in script.turns {
         messages.push(("user", turn));
         let result = client.ask(&messages, ask).await;

@@ -7,9 +7,13 @@ mod decode;
 mod error;
 mod http;
 mod idle;
+mod keep_alive;
 mod load;
 mod measure;
+mod mock;
+mod passages;
 mod prompts;
+mod proxy;
 mod ran;
 mod report;
 mod reuse;
@@ -23,6 +27,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod transcript;
+mod turns;
 mod usage;
 mod workload;
 
@@ -57,6 +62,10 @@ enum Command {
     Start(start::StartArgs),
     /// Hold many connections or streams open.
     Idle(Box<idle::IdleArgs>),
+    /// What proxies cost before one upstream, several in turn.
+    Proxy(Box<proxy::ProxyArgs>),
+    /// Be that upstream.
+    Mock(mock::MockArgs),
 }
 
 /// The command line of `load`.
@@ -97,6 +106,8 @@ async fn run(command: &Command) -> Result<(), BenchError> {
         Command::Decode(args) => decode::run(args).await,
         Command::Start(args) => start::run(args).await,
         Command::Idle(args) => idle::run(args).await,
+        Command::Proxy(args) => proxy::run(args).await,
+        Command::Mock(args) => mock::run(args).await,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::summary::Measurement;
 use crate::transcript::Transcript;
 use crate::usage::{MachineSample, ProcessSample};
 use crate::workload::Scenario;
-use crate::{arrival, load, reuse};
+use crate::{arrival, load, reuse, turns};
 
 /// Measures one cell.
 pub(crate) async fn measure(
@@ -28,6 +28,8 @@ pub(crate) async fn measure(
     let ran = match cell.scenario {
         Scenario::LongArrival => arrival::run(&client, cell.concurrency, seed).await?,
         Scenario::PrefixReuse => reuse::run(&client, cell.concurrency, settings.requests, seed).await?,
+        Scenario::Turns => turns::run(&client, cell.concurrency, false, seed).await?,
+        Scenario::StoredTurns => turns::run(&client, cell.concurrency, true, seed).await?,
         _ => load::run(&client, settings, cell).await,
     };
     let wall = started.elapsed().as_secs_f64();

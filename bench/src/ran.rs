@@ -27,6 +27,8 @@ pub(crate) struct Ran {
     pub(crate) arrival: Option<Arrival>,
     /// What `prefix-reuse` saw.
     pub(crate) reuse: Option<Reuse>,
+    /// What `turns` and `stored-turns` saw.
+    pub(crate) turns: Option<Turns>,
 }
 
 /// What the running streams felt.
@@ -67,4 +69,23 @@ pub(crate) struct Reuse {
     pub(crate) prompt_tokens: u64,
     /// Of these, tokens that the server says it did not compute again.
     pub(crate) cached_tokens: u64,
+}
+
+/// Medians over the conversations.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Turns {
+    /// Time to first token, turn by turn.
+    pub(crate) first_token_by_turn_ms: Vec<f64>,
+    /// The first of them.
+    pub(crate) first_turn_ms: f64,
+    /// The last of them.
+    pub(crate) last_turn_ms: f64,
+    /// Tokens of the last turn's prompt.
+    pub(crate) last_prompt_tokens: f64,
+    /// Of these, tokens that the server says it did not compute again.
+    pub(crate) last_cached_tokens: f64,
+    /// 1.3 times the first turn, and the prefill of the last one's new tokens at the first one's speed.
+    pub(crate) allowed_ms: f64,
+    /// `last / allowed`.
+    pub(crate) of_allowed: f64,
 }

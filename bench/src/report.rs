@@ -57,12 +57,11 @@ impl<'a, S: Serialize, R: Serialize> ResultFile<'a, S, R> {
 
 /// Prints cells as the tables that fit their scenarios.
 pub(crate) fn print(cells: &[Measurement]) {
-    let loads: Vec<&Measurement> =
-        cells.iter().filter(|cell| cell.arrival.is_none() && cell.reuse.is_none()).collect();
+    let loads: Vec<&Measurement> = cells.iter().filter(|cell| !cell.is_special()).collect();
     if !loads.is_empty() {
         print_loads(&loads);
     }
-    for cell in cells.iter().filter(|cell| cell.arrival.is_some() || cell.reuse.is_some()) {
+    for cell in cells.iter().filter(|cell| cell.is_special()) {
         say(&format!("\n{} {}, {} streams", cell.server, cell.scenario, cell.concurrency));
         let metrics = cell.metrics();
         let rows: Vec<Vec<String>> =

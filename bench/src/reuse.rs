@@ -70,7 +70,7 @@ fn request(prefix: &str, words: &mut Words, client: &Client) -> Messages {
 }
 
 async fn one(client: &Client, messages: Messages) -> Result<Transcript, BenchError> {
-    let ask = Ask { max_tokens: ANSWER_TOKENS, seed: 1, schema: false };
+    let ask = Ask { max_tokens: ANSWER_TOKENS, seed: 1, schema: false, conversation: None };
     client.ask(&messages, ask).await.map_err(|source| BenchError::Call { what: "prefix request", source })
 }
 

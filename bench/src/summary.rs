@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cell::{Cell, Settings};
-use crate::ran::{Arrival, Ran, Reuse};
+use crate::ran::{Arrival, Ran, Reuse, Turns};
 use crate::stats::Quantiles;
 use crate::transcript::Transcript;
 use crate::usage::{CpuUse, MachineUse};
@@ -54,6 +54,9 @@ pub(crate) struct Measurement {
     pub(crate) arrival: Option<Arrival>,
     /// What `prefix-reuse` saw.
     pub(crate) reuse: Option<Reuse>,
+    /// What `turns` and `stored-turns` saw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turns: Option<Turns>,
     /// CPU time of the server, where its process is known.
     pub(crate) cpu: Option<CpuUse>,
     /// The machine around it.
@@ -110,6 +113,7 @@ impl Measurement {
                 .collect(),
             arrival: ran.arrival.clone(),
             reuse: ran.reuse.clone(),
+            turns: ran.turns.clone(),
             cpu: None,
             machine: None,
         }
@@ -123,6 +127,11 @@ impl Measurement {
         let wanted = u64::from(settings.shape.max_tokens);
         let good = ran.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
         self.cut_short = good.filter(|transcript| transcript.tokens() < wanted).count();
+    }
+
+    /// Whether the scenario has figures of its own, which stand in the place of a load's.
+    pub(crate) fn is_special(&self) -> bool {
+        self.arrival.is_some() || self.reuse.is_some() || self.turns.is_some()
     }
 
     /// Requests that failed.
@@ -147,6 +156,12 @@ impl Measurement {
             list.push(("warm / cold", reuse.warm_ratio));
             list.push(("followers' lag ms", reuse.follower_lag_ms));
             list.push(("lag / cold", reuse.follower_ratio));
+        } else if let Some(turns) = &self.turns {
+            list.push(("first turn, first token ms", turns.first_turn_ms));
+            list.push(("last turn, first token ms", turns.last_turn_ms));
+            list.push(("last turn, prompt tokens", turns.last_prompt_tokens));
+            list.push(("last turn, cached tokens", turns.last_cached_tokens));
+            list.push(("last turn / allowed", turns.of_allowed));
         } else {
             list.push(("tokens/s", self.tokens_per_second));
             self.push_latencies(&mut list);

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::passages::Passage;
 use crate::prompts::Words;
 
 /// A pattern of requests.
@@ -28,6 +29,18 @@ pub(crate) enum Scenario {
     LongArrival,
     /// First token with a prefix that is cold, computed, or being computed at the moment.
     PrefixReuse,
+    /// More conversations than slots take turns, one request at a time; the history is sent again each time.
+    Turns,
+    /// The same, where the server keeps the history (`conversation`).
+    StoredTurns,
+    /// Answers that repeat a text of the prompt.
+    Repeat,
+    /// Answers that repeat it with another word in places.
+    Edit,
+    /// Answers that put it into JSON.
+    JsonFromText,
+    /// Questions that are answered freely.
+    Question,
 }
 
 impl fmt::Display for Scenario {
@@ -89,6 +102,9 @@ pub(crate) struct Shape {
     /// Tokens of the prompt that arrives in `long-arrival`.
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(1..=32_768))]
     pub(crate) arrival_tokens: u32,
+    /// Tokens of the text that `repeat`, `edit` and `json-from-text` say again: keep it above `--max-tokens`.
+    #[arg(long, default_value_t = 144, value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub(crate) passage_tokens: u32,
     /// Turns of a conversation.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) turns: u32,
@@ -139,12 +155,36 @@ pub(crate) fn scripts(
         scripts.push_back(Script {
             class: if long { Class::Long } else { Class::Short },
             system: (scenario == Scenario::SharedPrefix).then(|| prefix.clone()),
-            turns: (0..turns).map(|_| words.text(length)).collect(),
+            turns: (0..turns).map(|_| turn(scenario, shape, &mut words, length)).collect(),
             schema: scenario == Scenario::JsonSchema,
             seed: u64::from(index),
         });
     }
     scripts
+}
+
+/// What a user says in one turn.
+fn turn(scenario: Scenario, shape: &Shape, words: &mut Words, length: u32) -> String {
+    if scenario == Scenario::Question {
+        return words.question();
+    }
+    if !matches!(scenario, Scenario::Repeat | Scenario::Edit | Scenario::JsonFromText) {
+        return words.text(length);
+    }
+    let Passage { text, thing } = words.passage(shape.passage_tokens);
+    match scenario {
+        Scenario::Edit => {
+            format!(
+                "{text}\n\nRewrite the text above exactly as it is, but write \"castle\" instead of \"{thing}\"."
+            )
+        }
+        Scenario::JsonFromText => {
+            format!(
+                "{text}\n\nReturn the text above as JSON with one array \"sentences\" that holds each sentence."
+            )
+        }
+        _ => format!("Repeat the following text word for word.\n\n{text}"),
+    }
 }
 
 /// A conversation so far: who said what.
@@ -160,7 +200,7 @@ impl Shape {
     }
 
     /// A streamed request's body.
-    pub(crate) fn body(&self, model: &str, messages: &Messages, ask: Ask) -> Bytes {
+    pub(crate) fn body(&self, model: &str, messages: &Messages, ask: Ask<'_>) -> Bytes {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model));
         match self.endpoint {
@@ -194,6 +234,9 @@ impl Shape {
                 body.insert("min_p".to_owned(), json!(0));
             }
         }
+        if let Some(id) = ask.conversation {
+            body.insert("conversation".to_owned(), json!(id));
+        }
         if ask.schema {
             body.insert("response_format".to_owned(), response_format());
         } else if let Some(bias) = self.bias() {
@@ -211,13 +254,15 @@ impl Shape {
 
 /// What differs from request to request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
     /// Length of the answer.
     pub(crate) max_tokens: u32,
     /// Seed of the draws.
     pub(crate) seed: u64,
     /// Whether the answer must follow the schema.
     pub(crate) schema: bool,
+    /// The stored conversation that the messages go on with.
+    pub(crate) conversation: Option<&'a str>,
 }
 
 /// A schema whose shortest answer is longer than any that is measured, so that no answer ends early.
@@ -260,7 +305,7 @@ mod tests {
 
     fn body(shape: &Shape, schema: bool) -> Value {
         let messages = vec![("system", "be short".to_owned()), ("user", "hello".to_owned())];
-        let bytes = shape.body("m", &messages, Ask { max_tokens: 64, seed: 1, schema });
+        let bytes = shape.body("m", &messages, Ask { max_tokens: 64, seed: 1, schema, conversation: None });
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -312,6 +357,16 @@ mod tests {
         assert_eq!(one[0].system, one[1].system);
         assert_ne!(one[0].turns, one[1].turns);
         assert_ne!(one[0].system, two[0].system);
+    }
+
+    #[test]
+    fn texts_to_say_again_are_new_in_each_request_and_longer_than_the_answer() {
+        for scenario in [Scenario::Repeat, Scenario::Edit, Scenario::JsonFromText] {
+            let all = scripts(scenario, &shape(&[]), 2, 2, 1);
+            assert_eq!(all.len(), 4);
+            assert_ne!(all[0].turns, all[1].turns);
+            assert!(all.iter().all(|script| script.turns[0].split(' ').count() > 100), "{all:?}");
+        }
     }
 
     #[test]

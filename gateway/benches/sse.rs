@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::{StreamExt, stream};
-use gateway::accounting::{Books, Ledger, Record};
+use gateway::accounting::{Books, Ledger, Origin, Record};
 use gateway::auth::Principal;
 use gateway::auth::live::Live;
 use gateway::engine::{Candidate, Delta, DeltaPart, Event, FinishReason, Generation, TokenLogprob, Usage};
@@ -37,7 +37,10 @@ fn events(logprobs: bool) -> Vec<Event> {
             logprobs: logprobs.then(entry).into_iter().collect(),
         })
     };
-    let end = [Event::Finished { choice: 0, reason: FinishReason::Stop }, Event::Done(Usage::default())];
+    let end = [
+        Event::Finished { choice: 0, reason: FinishReason::Stop, stop: None },
+        Event::Done(Usage::default()),
+    ];
     (0..TOKENS).map(delta).chain(end).collect()
 }
 
@@ -52,10 +55,15 @@ async fn drain(events: Vec<Event>, logprobs: bool, one_by_one: bool) -> usize {
         fingerprint: "fp_0123456789".to_owned(),
         service_tier: None,
     };
-    let settlement = Books::new(Arc::new(NoLedger)).open("req_1", "bench", &"bench".into());
     let caller = Principal::unlisted("bench", "user", Policy::default());
+    let settlement = Books::new(Arc::new(NoLedger), Arc::default()).open(
+        Origin::new("req_1".into(), None),
+        "bench",
+        &caller,
+    );
     let live = Live::default().begin(&caller);
-    let watched = Watched::new(Generation { events }, settlement, CancellationToken::new(), live);
+    let watched =
+        Watched::new(Generation { events, target: None }, settlement, CancellationToken::new(), live);
     let shape = StreamShape { choices: 1, logprobs, include_usage: true };
     let mut frames = Frames::new(watched, ChatWire::new(&head, shape), Duration::from_secs(15));
     let mut length = 0;

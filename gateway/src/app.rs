@@ -8,14 +8,18 @@ use crate::accounting::usage::Usage;
 use crate::auth::Access;
 use crate::conversation::Conversations;
 use crate::limits::Limits;
+use crate::residency::LocalModels;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
+use crate::telemetry::{LogControl, Metrics};
 
 /// The shared parts.
 #[derive(Debug)]
 pub struct App {
     /// Which engine serves a model.
     pub catalog: Catalog,
+    /// The models of this machine.
+    pub local: Arc<LocalModels>,
     /// Who may do what.
     pub access: Arc<Access>,
     /// Who may spend how much.
@@ -28,8 +32,14 @@ pub struct App {
     pub conversations: Arc<Conversations>,
     /// Whether the process is about to end.
     pub lifecycle: Lifecycle,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    /// What is logged.
+    pub log: LogControl,
     /// Bounds of requests and answers.
     pub limits: HttpLimits,
+    /// This serves a gateway, which counts prompts here before it sends them.
+    pub is_worker: bool,
 }
 
 /// Bounds of requests and answers.

@@ -1,11 +1,12 @@
 //! The way of a request, and the map of the crate:
 //!
-//! socket → [`server`] → [`api`]: [`auth`] who calls → [`routing`] which engine → [`engine`] prepare (exact count) →
-//! [`limits`] all or none → generate (queue, batch, event stream) → [`stream`] events to wire chunks → settled once at the end.
+//! socket → [`server`] → [`api`]: [`auth`] who calls → [`conversation`] what was said before → [`routing`] which engine ([`residency`]: in memory or on its way there) →
+//! [`engine`] prepare (exact count) → [`limits`] all or none → generate (queue, batch, event stream) → [`stream`] events to
+//! wire chunks, the turn kept before its end is told → settled once at the end.
 //!
-//! A module imports only from lower ranks: 0 `clock config database error redis_link shutdown` · 1 `auth engine telemetry model_store` ·
-//! 2 `limits conversation routing` · 3 `accounting` · 4 `stream` · 5 `app` · 6 `api` · 7 `routes server` ·
-//! 8 `cli lib main` (`cargo xtask layers` reads this line).
+//! A module imports only from lower ranks: 0 `clock config database error redis_link shutdown` · 1 `telemetry` ·
+//! 2 `auth engine model_store` · 3 `limits conversation residency routing` · 4 `accounting` · 5 `stream` · 6 `app` · 7 `api` ·
+//! 8 `routes server` · 9 `cli lib main` (`cargo xtask layers` reads this line).
 
 pub mod accounting;
 pub mod api;
@@ -20,6 +21,7 @@ pub mod error;
 pub mod limits;
 pub mod model_store;
 pub mod redis_link;
+pub mod residency;
 pub mod routes;
 pub mod routing;
 pub mod server;

@@ -40,10 +40,21 @@ fn modernize(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(modernize),
         Value::Object(object) => {
             make_nullable(object);
+            name_by_type(object);
             object.values_mut().for_each(modernize);
         }
         _ => {}
     }
+}
+
+/// Contents are named by their type alone: its parameters (`charset`, `version`) are the answer's to tell.
+fn name_by_type(object: &mut Map<String, Value>) {
+    let Some(Value::Object(content)) = object.get_mut("content") else { return };
+    let named = std::mem::take(content).into_iter().map(|(media, schema)| {
+        let media = media.split(';').next().unwrap_or_default().trim().to_owned();
+        (media, schema)
+    });
+    *content = named.collect();
 }
 
 fn make_nullable(schema: &mut Map<String, Value>) {

@@ -12,6 +12,7 @@ pub mod embeddings;
 pub mod error;
 pub mod health;
 pub mod message;
+pub mod messages;
 pub mod models;
 pub mod predict;
 pub mod responses;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::{Message, Tool};
 
 /// A text or a chat to tokenize: exactly one of `prompt` and `messages`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenizeRequest {
     /// The model's name; absent means the first model served.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,8 @@
 #   SLUICE_GATEWAY        another binary           SLUICE_TEST_MODEL  another GGUF file
 #   SLUICE_TEST_PATIENCE  seconds to wait (180)
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/sdk/python.sh
+source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 GATEWAY=${SLUICE_GATEWAY:-$ROOT/target/release/gateway}
 MODEL=${SLUICE_TEST_MODEL:-$ROOT/data/models/SmolLM2-135M-Instruct.Q4_1.gguf}
 export SLUICE_TEST_PATIENCE=${SLUICE_TEST_PATIENCE:-180}
@@ -18,19 +19,6 @@ die() {
 
 [ -x "$GATEWAY" ] || die "no gateway at $GATEWAY: cargo build --release --workspace"
 [ -f "$MODEL" ] || die "no model at $MODEL: ./test puts it there"
-
-# Looks at what is installed, not at a mark that it left: whoever installed it, it is not done again.
-set_up_python() {
-  local python="$ROOT/.venv/bin/python" requirements=$1
-  [ -x "$python" ] || python3 -m venv "$ROOT/.venv"
-  "$python" - "$requirements" <<'PYTHON' 2>/dev/null && return 0
-import sys
-from importlib.metadata import version
-wanted = [line.split("==") for line in open(sys.argv[1]) if "==" in line]
-sys.exit(any(version(name) != number.strip() for name, number in wanted))
-PYTHON
-  "$python" -m pip install -q --disable-pip-version-check -r "$requirements" </dev/null
-}
 
 # None of the caller's own settings may change what is tested.
 while IFS='=' read -r name _; do unset "$name"; done < <(env | grep '^GATEWAY_' || true)

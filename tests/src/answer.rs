@@ -61,8 +61,12 @@ impl Answer {
             self.text()
         );
         let body = self.json();
-        assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "only an `error` in {body}");
-        let error = &body["error"];
+        let error = if self.header("request-id").is_empty() {
+            assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "only an `error` in {body}");
+            body["error"].clone()
+        } else {
+            self.messages_error(&body)
+        };
         assert_eq!(error["type"], kind, "{body}");
         let message = error["message"].as_str().unwrap_or_default();
         assert!(!message.is_empty() && message.len() < 2000, "a message of sane length in {body}");
@@ -70,7 +74,20 @@ impl Answer {
             let value = error.get(name).unwrap_or_else(|| panic!("no {name} in {body}"));
             assert!(value.is_null() || value.is_string(), "{name} in {body}");
         }
-        error.clone()
+        error
+    }
+
+    /// The `error` of the Messages API's envelope, as the other one has it.
+    fn messages_error(&self, body: &Value) -> Value {
+        assert_eq!(body["type"], "error", "{body}");
+        assert_eq!(body["request_id"], self.header("request-id"), "{body}");
+        let mut error = body["error"].clone();
+        error["code"] = error["details"]["error_code"].take();
+        error["param"] = Value::Null;
+        if let Some(fields) = error.as_object_mut() {
+            fields.remove("details");
+        }
+        error
     }
 
     /// Like [`Answer::refused`] with 400, and the error must name this parameter.

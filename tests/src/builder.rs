@@ -22,7 +22,10 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         let data = Arc::new(TempDir::new().expect("a temporary folder can be made"));
-        Self { variables: Vec::new(), arguments: Vec::new(), model: model::path(), data }
+        // The same tests, of models in processes of their own.
+        let isolation = variable("SLUICE_TEST_ISOLATION").map(|how| ("GATEWAY_ISOLATION".to_owned(), how));
+        let variables = isolation.into_iter().collect();
+        Self { variables, arguments: Vec::new(), model: model::path(), data }
     }
 }
 
@@ -39,6 +42,13 @@ impl Builder {
     pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.arguments.extend(arguments.map(str::to_owned));
         self
+    }
+
+    /// Serves a model of another server, by the name `far`, instead of one of its own.
+    #[must_use]
+    pub fn upstream(self, url: &str) -> Self {
+        // An empty variable counts as absent.
+        self.set("GATEWAY_MODEL", "").set("GATEWAY_UPSTREAM_URL", url).set("GATEWAY_MODEL_ID", "far")
     }
 
     /// Sequences generated at once.
@@ -147,12 +157,17 @@ fn binary() -> PathBuf {
     if let Some(path) = variable("SLUICE_GATEWAY") {
         return PathBuf::from(path);
     }
+    beside("gateway")
+}
+
+/// A binary of the workspace, of the profile that the tests were built with.
+pub(crate) fn beside(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test knows its own file");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
-    let path = profile.join("gateway");
+    let path = profile.join(name);
     assert!(
         path.is_file(),
-        "no gateway binary beside the tests; run `cargo build --release --workspace` first"
+        "no {name} binary beside the tests; run `cargo build --release --workspace` first"
     );
     path
 }

@@ -133,6 +133,14 @@ impl Http {
         Ok(EventStream::new(opened))
     }
 
+    /// Has a request's prompt computed, so that all that follow begin from the same cells: a prompt that was computed
+    /// as one batch differs by rounding from one whose last token came after the rest.
+    pub async fn warm(&self, body: &Value) {
+        let mut body = body.clone();
+        body["max_tokens"] = 1.into();
+        self.chat(&body).await;
+    }
+
     /// A streamed chat completion read to its end.
     pub async fn chat_stream(&self, body: &Value) -> Folded {
         let stream = self.stream("/v1/chat/completions", body).await;

@@ -12,18 +12,23 @@
 
 pub mod answer;
 pub mod builder;
+pub mod exporter;
 pub mod fold;
 pub mod golden;
 pub mod http;
 pub mod jwt;
+pub mod lora;
+pub mod metrics;
 pub mod model;
 pub mod patience;
 pub mod process;
+pub mod prometheus;
 pub mod raw;
 pub mod redis;
 pub mod requests;
 pub mod rights;
 pub mod sse;
+pub mod upstream;
 
 pub use answer::Answer;
 pub use builder::Builder;

@@ -29,7 +29,8 @@ pub fn long_text(tokens: usize) -> String {
     numbers.join(" ")
 }
 
-/// A tool named `get_weather` with a strict schema.
+/// A tool named `get_weather` with a strict schema, whose arguments have an end: a small model that draws
+/// from a string without one may write until its tokens are spent.
 pub fn weather_tool() -> Value {
     json!({
         "type": "function",
@@ -40,7 +41,7 @@ pub fn weather_tool() -> Value {
             "parameters": {
                 "type": "object",
                 "properties": {
-                    "city": {"type": "string"},
+                    "city": {"type": "string", "maxLength": 40},
                     "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
                 },
                 "required": ["city", "unit"],
@@ -50,7 +51,7 @@ pub fn weather_tool() -> Value {
     })
 }
 
-/// A tool named `add` with a strict schema.
+/// A tool named `add` with a strict schema, whose arguments have an end too.
 pub fn add_tool() -> Value {
     json!({
         "type": "function",
@@ -60,7 +61,10 @@ pub fn add_tool() -> Value {
             "strict": true,
             "parameters": {
                 "type": "object",
-                "properties": {"left": {"type": "integer"}, "right": {"type": "integer"}},
+                "properties": {
+                    "left": {"type": "integer", "minimum": -999, "maximum": 999},
+                    "right": {"type": "integer", "minimum": -999, "maximum": 999},
+                },
                 "required": ["left", "right"],
                 "additionalProperties": false,
             },

@@ -61,6 +61,9 @@ pub async fn state(gateway: &Gateway) -> Value {
     for what in ["roles", "subjects", "keys"] {
         all[what] = gateway.http().get(&format!("/admin/v1/{what}")).await.ok();
     }
+    let served = gateway.http().get("/admin/v1/models").await.ok();
+    let routes = served["data"].as_array().expect("models").iter().map(|served| served["route"].clone());
+    all["routes"] = routes.collect();
     for key in all["keys"]["data"].as_array_mut().expect("keys") {
         key["last_used"] = Value::Null;
     }

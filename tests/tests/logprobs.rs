@@ -36,6 +36,7 @@ async fn every_token_has_an_entry_whose_bytes_make_the_text() {
     let mut request = gateway.endless("Tell me about the moon.", 20);
     request["logprobs"] = json!(true);
     request["top_logprobs"] = json!(4);
+    gateway.http().warm(&request).await;
     let body = gateway.http().chat(&request).await;
     let choice = &body["choices"][0];
     let entries = choice["logprobs"]["content"].as_array().expect("entries").clone();
@@ -71,6 +72,7 @@ async fn logprobs_come_with_tool_calls_too() {
     request["max_tokens"] = json!(200);
     request["logprobs"] = json!(true);
     request["top_logprobs"] = json!(2);
+    gateway.http().warm(&request).await;
     let body = gateway.http().chat(&request).await;
     let entries = body["choices"][0]["logprobs"]["content"].as_array().expect("entries").clone();
     assert!(!entries.is_empty(), "{body}");

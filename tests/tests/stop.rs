@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tests::Gateway;
 
 async fn text_with(gateway: &Gateway, request: &Value) -> (String, String) {
+    gateway.http().warm(request).await;
     let streamed = gateway.http().chat_stream(request).await;
     let choice = streamed.only().clone();
     let whole = gateway.http().chat(request).await;

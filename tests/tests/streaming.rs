@@ -10,6 +10,7 @@ const PATH: &str = "/v1/chat/completions";
 async fn a_stream_says_the_same_as_the_whole_answer() {
     let gateway = Gateway::start().await;
     let request = gateway.endless("Tell me about the sea.", 32);
+    gateway.http().warm(&request).await;
     let whole = gateway.http().chat(&request).await;
     let streamed = gateway.http().chat_stream(&request).await;
     let choice = streamed.only();

@@ -1,13 +1,38 @@
 //! What each request used and how it ended, told exactly once to a ledger.
 
+mod metered;
 mod record;
+mod sampled;
 mod settlement;
 pub mod usage;
 
 use std::sync::Arc;
 
+pub use metered::Metered;
 pub use record::{Outcome, Record};
+pub use sampled::Sampled;
 pub use settlement::Settlement;
+
+use exporter::records::trace::TraceContext;
+
+use crate::auth::Principal;
+use crate::telemetry::Metrics;
+
+/// Which request it is.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The id that the client is told.
+    pub id: Arc<str>,
+    /// Its place in its trace.
+    pub trace: TraceContext,
+}
+
+impl Origin {
+    /// A request's id and its `traceparent`, if it has one.
+    pub fn new(id: Arc<str>, traceparent: Option<&[u8]>) -> Self {
+        Self { id, trace: TraceContext::of(traceparent, &mut rand::rng()) }
+    }
+}
 
 /// Learns of every request that ended.
 pub trait Ledger: Send + Sync + 'static {
@@ -23,6 +48,7 @@ impl Ledger for LogLedger {
     fn settle(&self, record: &Record) {
         tracing::info!(
             id = %record.id,
+            trace_id = %record.trace.trace(),
             route = record.route,
             model = %record.model,
             status = record.status,
@@ -53,17 +79,19 @@ impl Ledger for Vec<Arc<dyn Ledger>> {
 #[derive(Clone)]
 pub struct Books {
     ledger: Arc<dyn Ledger>,
+    metrics: Arc<Metrics>,
 }
 
 impl Books {
     /// Books whose closed accounts go to a ledger.
-    pub fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger }
+    pub fn new(ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>) -> Self {
+        Self { ledger, metrics }
     }
 
     /// The account of a request that has just been let in.
-    pub fn open(&self, id: impl Into<Arc<str>>, route: &'static str, subject: &Arc<str>) -> Settlement {
-        Settlement::open(Arc::clone(&self.ledger), id.into(), route, Arc::clone(subject))
+    pub fn open(&self, origin: Origin, route: &'static str, caller: &Principal) -> Settlement {
+        let shared = (Arc::clone(&self.ledger), Arc::clone(&self.metrics));
+        Settlement::open(shared, origin, route, caller)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use exporter::records::trace::TraceContext;
+
 use crate::engine::{FinishReason, Usage};
 
 /// How a request ended.
@@ -32,10 +34,16 @@ impl Outcome {
 pub struct Record {
     /// The request's id.
     pub id: Arc<str>,
+    /// Its place in its trace.
+    pub trace: TraceContext,
+    /// The answer is told as it is made.
+    pub stream: bool,
     /// The operation.
     pub route: &'static str,
     /// Whose request it was.
     pub subject: Arc<str>,
+    /// The subject's role; empty where it has none.
+    pub role: Arc<str>,
     /// Whether an engine began it.
     pub started: bool,
     /// The model, once it was known to be served here.
@@ -46,6 +54,10 @@ pub struct Record {
     pub outcome: Outcome,
     /// The error's bounded label, where it failed.
     pub reason: Option<&'static str>,
+    /// The limit that it was over, where it was.
+    pub refused: Option<&'static str>,
+    /// Its answer was bounded by the caller's limits, and not by the request.
+    pub capped: bool,
     /// Why the last choice that ended did.
     pub finish: Option<FinishReason>,
     /// Tokens and the time in the queue; of a request that did not complete, what was seen of them.
@@ -64,6 +76,7 @@ impl Record {
             (Outcome::Failed, _) => "error",
             // What has no answer to end, such as embeddings, is simply done.
             (Outcome::Completed, None | Some(FinishReason::Stop)) => "stop",
+            (Outcome::Completed, Some(FinishReason::Length)) if self.capped => "quota",
             (Outcome::Completed, Some(FinishReason::Length)) => "length",
             (Outcome::Completed, Some(FinishReason::ToolCalls)) => "tool_calls",
         }

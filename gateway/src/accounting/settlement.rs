@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Ledger, Outcome, Record};
-use crate::engine::{Event, FinishReason, TokenCount, Usage};
-use crate::error::ApiError;
-use crate::limits::Admission;
+use prometheus::local::LocalHistogram;
 
-/// The model's name in the record of a request that named none that is served.
-const UNKNOWN_MODEL: &str = "other";
+use super::{Ledger, Origin, Outcome, Record};
+use crate::auth::Principal;
+use crate::engine::{Event, FinishReason, TokenCount, Usage};
+use crate::error::{ApiError, ErrorKind};
+use crate::limits::Admission;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::OTHER;
 
 /// The open account of one request. Dropped before it was told of an end, the client has left: cancelled.
 pub struct Settlement {
     ledger: Arc<dyn Ledger>,
-    id: Arc<str>,
+    metrics: Arc<Metrics>,
+    origin: Origin,
+    stream: bool,
     route: &'static str,
     subject: Arc<str>,
+    role: Arc<str>,
     model: Arc<str>,
     opened: Instant,
     status: u16,
@@ -24,29 +29,41 @@ pub struct Settlement {
     finish: Option<FinishReason>,
     usage: Usage,
     first_token: Option<Duration>,
+    /// Gaps between tokens, told to the model's histogram at the end.
+    gaps: Option<LocalHistogram>,
+    last_token: Option<Instant>,
+    refused: Option<&'static str>,
+    capped: bool,
     admission: Option<Admission>,
     started: bool,
 }
 
 impl Settlement {
     pub(super) fn open(
-        ledger: Arc<dyn Ledger>,
-        id: Arc<str>,
+        (ledger, metrics): (Arc<dyn Ledger>, Arc<Metrics>),
+        origin: Origin,
         route: &'static str,
-        subject: Arc<str>,
+        caller: &Principal,
     ) -> Self {
         Self {
             ledger,
-            id,
+            metrics,
+            origin,
+            stream: false,
             route,
-            subject,
-            model: UNKNOWN_MODEL.into(),
+            subject: Arc::clone(&caller.subject),
+            role: Arc::clone(&caller.role),
+            model: OTHER.into(),
             opened: Instant::now(),
             status: 200,
             end: None,
             finish: None,
             usage: Usage::default(),
             first_token: None,
+            gaps: None,
+            last_token: None,
+            refused: None,
+            capped: false,
             admission: None,
             started: false,
         }
@@ -55,14 +72,29 @@ impl Settlement {
     /// The model that serves the request.
     pub fn routed(&mut self, model: &str) {
         self.model = model.into();
+        self.gaps = Some(self.metrics.models.of(model).inter_token.local());
+    }
+
+    /// Whether the answer is told as it is made.
+    pub fn streams(&mut self, stream: bool) {
+        self.stream = stream;
     }
 
     /// What the request took from its caller's limits; what it does not use is given back at its end.
     pub fn admitted(&mut self, admission: Admission) {
+        if let Some(budget) = admission.standing().tokens_per_day {
+            let used = budget.limit.saturating_sub(budget.remaining) as f64 / budget.limit.max(1) as f64;
+            self.metrics.access.spent(&self.role, used, budget.reset);
+        }
         self.admission = Some(admission);
     }
 
-    /// The engine has the request: from here on it costs its prompt, however it ends.
+    /// The caller's limits bound the answer, which the request left open.
+    pub fn capped(&mut self) {
+        self.capped = true;
+    }
+
+    /// The engine has the request: from here on it costs its prompt, however it ends, unless it is refused.
     pub fn started(&mut self) {
         self.started = true;
     }
@@ -77,10 +109,15 @@ impl Settlement {
     pub fn observe(&mut self, event: &Event) {
         match event {
             Event::Delta(delta) => {
-                self.first_token.get_or_insert_with(|| self.opened.elapsed());
+                self.note_tokens(delta.tokens);
                 self.usage.completion_tokens = self.usage.completion_tokens.saturating_add(delta.tokens);
             }
             Event::Finished { reason, .. } => self.finish = Some(*reason),
+            Event::Wire(wired) => {
+                self.note_tokens(wired.tokens);
+                self.usage.completion_tokens = self.usage.completion_tokens.saturating_add(wired.tokens);
+                self.finish = wired.finish.or(self.finish);
+            }
             Event::Done(usage) => {
                 self.usage = *usage;
                 self.end.get_or_insert((Outcome::Completed, None));
@@ -88,9 +125,26 @@ impl Settlement {
         }
     }
 
+    fn note_tokens(&mut self, tokens: u32) {
+        let now = Instant::now();
+        self.first_token.get_or_insert_with(|| now.saturating_duration_since(self.opened));
+        if let (Some(gaps), Some(last)) = (&self.gaps, self.last_token)
+            && tokens > 0
+        {
+            // Tokens that came together share the time that they took.
+            let gap = now.saturating_duration_since(last).as_secs_f64() / f64::from(tokens);
+            for _ in 0..tokens {
+                gaps.observe(gap);
+            }
+        }
+        self.last_token = Some(now);
+    }
+
     /// The request failed before its answer began: the response is the error's.
     pub fn refuse(&mut self, error: &ApiError) {
+        self.started = false;
         self.status = error.status().as_u16();
+        self.refused = error.code().filter(|_| error.kind() == ErrorKind::RateLimit);
         self.fail(error);
     }
 
@@ -111,16 +165,24 @@ impl Drop for Settlement {
             let used = u64::from(self.usage.prompt_tokens) + u64::from(self.usage.completion_tokens);
             admission.use_tokens(used);
         }
+        if let Some(gaps) = &self.gaps {
+            gaps.flush();
+        }
         let (outcome, reason) = self.end.unwrap_or((Outcome::Cancelled, None));
         self.ledger.settle(&Record {
-            id: Arc::clone(&self.id),
+            id: Arc::clone(&self.origin.id),
+            trace: self.origin.trace,
+            stream: self.stream,
             route: self.route,
             subject: Arc::clone(&self.subject),
+            role: Arc::clone(&self.role),
             started: self.started,
             model: Arc::clone(&self.model),
             status: self.status,
             outcome,
             reason,
+            refused: self.refused,
+            capped: self.capped,
             finish: self.finish,
             usage: self.usage,
             first_token: self.first_token,
@@ -131,6 +193,9 @@ impl Drop for Settlement {
 
 impl std::fmt::Debug for Settlement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settlement").field("id", &self.id).field("route", &self.route).finish_non_exhaustive()
+        f.debug_struct("Settlement")
+            .field("id", &self.origin.id)
+            .field("route", &self.route)
+            .finish_non_exhaustive()
     }
 }

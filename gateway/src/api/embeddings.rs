@@ -16,7 +16,9 @@ use crate::api::payload::{Limited, SerdeJson};
 use crate::api::{Tag, generation, start_for};
 use crate::app::App;
 use crate::auth::{Authorized, Principal, permission};
-use crate::engine::{EmbeddingInput, EmbeddingRequest, Engine, Event, ModelCard, TokenizeRequest, Usage};
+use crate::engine::{
+    EmbeddingInput, EmbeddingRequest, Engine, EngineError, Event, ModelCard, TokenizeRequest, Usage, estimate,
+};
 use crate::error::ApiError;
 
 const ROUTE: &str = "create_embeddings";
@@ -40,7 +42,7 @@ impl EmbeddingsApi {
         http: &Request,
         request: SerdeJson<EmbeddingsRequest>,
     ) -> Result<Limited<SerdeJson<EmbeddingsResponse>>, ApiError> {
-        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
+        let mut settlement = self.app.books.open(generation::origin(http), ROUTE, &caller);
         let SerdeJson(request) = request;
         let engine = generation::route(&self.app, &caller, &request.model, &mut settlement)?;
         settlement.note(check_dimensions(request.dimensions, engine.card()))?;
@@ -82,7 +84,12 @@ async fn count(engine: &dyn Engine, caller: &Principal, inputs: &[EmbeddingInput
             EmbeddingInput::Text(text) => {
                 let request =
                     TokenizeRequest::Text { text: text.clone(), add_special: true, parse_special: false };
-                engine.tokenize(request).await?.len() as u64
+                match engine.tokenize(request).await {
+                    Ok(tokens) => tokens.len() as u64,
+                    // The tokenizer is elsewhere.
+                    Err(EngineError::Unsupported(_)) => estimate::input(input).into(),
+                    Err(error) => return Err(error.into()),
+                }
             }
         };
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::chat::ChatApi;
 use super::completions::CompletionsApi;
 use super::conversations::ConversationsApi;
+use super::messages::MessagesApi;
 use super::responses::ResponsesApi;
 use crate::accounting::tests::{Collected, books};
 use crate::accounting::usage::Usage;
@@ -19,11 +20,13 @@ use crate::auth::tests::access;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::engine::scripted::{Script, ScriptedEngine};
+use crate::error::messages::Rephrase;
 use crate::error::rescue::Rescue;
 use crate::limits::Limits;
 use crate::limits::store::MemoryStore;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
+use crate::telemetry::LogControl;
 
 const KEY: &str = "sk-test";
 
@@ -43,13 +46,17 @@ impl Surface {
         let lifecycle = Lifecycle::new();
         let app = Arc::new(App {
             catalog: Catalog::new(vec![Arc::clone(&engine) as Arc<dyn Engine>]),
+            local: Arc::default(),
             access: access(KEY),
             admission: limits(),
             books,
             usage: Arc::new(Usage::in_memory()),
             conversations: Arc::new(crate::conversation::Conversations::in_memory()),
             lifecycle: lifecycle.clone(),
+            metrics: Arc::default(),
+            log: LogControl::default(),
             limits: HttpLimits { keep_alive: Duration::from_mins(10), ..HttpLimits::default() },
+            is_worker: false,
         });
         Self { engine, ledger, lifecycle, app }
     }
@@ -70,12 +77,13 @@ impl Surface {
         let apis = (
             ChatApi::new(Arc::clone(&self.app)),
             CompletionsApi::new(Arc::clone(&self.app)),
+            MessagesApi { app: Arc::clone(&self.app) },
             ResponsesApi { app: Arc::clone(&self.app) },
             ConversationsApi { app: Arc::clone(&self.app) },
         );
         let routes =
             Route::new().nest("/", OpenApiService::new(apis, "", "")).data(Arc::clone(&self.app.access));
-        Rescue::new(routes, Box::new(|_| None)).call(request).await.expect("rescued")
+        Rephrase(Rescue::new(routes, Box::new(|_| None))).call(request).await.expect("rescued")
     }
 
     /// A success as JSON.

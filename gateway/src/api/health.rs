@@ -41,7 +41,8 @@ impl HealthApi {
         if !self.app.catalog.is_ready() {
             return Err(unready("a model is not ready", "model_not_ready"));
         }
-        let models = self.app.catalog.engines().iter().map(|engine| load(engine.as_ref())).collect();
+        let models = self.app.catalog.engines();
+        let models = models.iter().map(|engine| load(engine.as_ref())).collect();
         Ok(SerdeJson(Readiness { status: HealthStatus::Ok, models }))
     }
 }

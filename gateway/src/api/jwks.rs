@@ -5,25 +5,22 @@ use std::sync::Arc;
 use poem::endpoint::make_sync;
 use poem::http::header;
 use poem::{Response, Route, get};
-use poem_openapi::OperationId;
 
 use crate::auth::Access;
 
-/// The path, for those who list all paths.
-pub const PATH: &str = "/.well-known/jwks.json";
+/// The path and its name, for those who list all paths.
+pub const PATH: (&str, &str) = ("/.well-known/jwks.json", "jwks");
 
 /// Adds the route.
 pub fn add(routes: Route, access: Arc<Access>) -> Route {
     routes.at(
-        PATH,
+        PATH.0,
         get(make_sync(move |_| {
-            let mut response = Response::builder()
+            Response::builder()
                 .content_type("application/json")
                 // A rotated key must be known before the tokens that it signs are old.
                 .header(header::CACHE_CONTROL, "public, max-age=300")
-                .body(access.jwks().to_string());
-            response.set_data(OperationId("jwks"));
-            response
+                .body(access.jwks().to_string())
         })),
     )
 }

@@ -11,11 +11,13 @@ pub(crate) mod generation;
 pub(crate) mod harness;
 pub mod health;
 pub mod jwks;
+pub mod messages;
 pub mod models;
 pub mod payload;
 pub mod predict;
 pub mod responses;
 pub mod tokens;
+pub mod worker;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ use crate::engine::Start;
 pub enum Tag {
     /// Conversations with a model.
     Chat,
+    /// Conversations with a model, as Anthropic's clients have them.
+    Messages,
     /// Answers that are kept, and gone on from.
     Responses,
     /// Conversations that are kept.

@@ -30,8 +30,9 @@ impl ModelsApi {
         &self,
         caller: Authorized<permission::ModelsRead>,
     ) -> Result<SerdeJson<ModelList>, ApiError> {
-        let cards = self.app.catalog.engines().iter().map(|engine| engine.card());
-        let data = cards.filter(|card| caller.require_model(&card.id).is_ok()).map(describe).collect();
+        let cards = self.app.catalog.cards();
+        let cards = cards.iter().filter(|card| caller.require_model(&card.id).is_ok());
+        let data = cards.map(describe).collect();
         Ok(SerdeJson(ModelList { object: ListObject::List, data }))
     }
 

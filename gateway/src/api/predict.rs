@@ -38,7 +38,7 @@ impl PredictApi {
         http: &Request,
         body: SerdeJson<PredictRequest>,
     ) -> Result<Limited<SerdeJson<PredictResponse>>, ApiError> {
-        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
+        let mut settlement = self.app.books.open(generation::origin(http), ROUTE, &caller);
         let SerdeJson(PredictRequest { prompt, model, max_tokens }) = body;
         let request = settlement.note(plan(prompt, max_tokens))?;
         let named = settlement.note(generation::named(&self.app, &caller, model.as_deref()))?;
@@ -47,7 +47,7 @@ impl PredictApi {
             generation::begin(&self.app, &caller, &*engine, Asked::chat(request, false), settlement).await?;
         let head = generation::head("predict", &*engine, None);
         let shape = StreamShape { choices: 1, ..StreamShape::default() };
-        let answer = fold(head, shape, events).await?;
+        let answer = fold(head, shape, events).await?.folded().ok_or_else(ApiError::server)?;
         let text = answer.choices.into_iter().next().and_then(|choice| choice.message.content);
         let answer =
             PredictResponse { result: text.unwrap_or_default(), model: answer.model, usage: answer.usage };
@@ -83,6 +83,7 @@ fn plan(prompt: String, max_tokens: Option<u32>) -> Result<GenerationRequest, Ap
         stop: Vec::new(),
         choices: 1,
         logprobs: None,
+        wire: None,
         format: ResponseFormat::Text,
     })
 }

@@ -58,7 +58,7 @@ impl TokensApi {
     }
 }
 
-fn what_to_tokenize(request: TokenizeRequest) -> Result<engine::TokenizeRequest, ApiError> {
+pub(super) fn what_to_tokenize(request: TokenizeRequest) -> Result<engine::TokenizeRequest, ApiError> {
     match (request.prompt, request.messages) {
         (Some(_), Some(_)) => {
             Err(ApiError::invalid("send either `prompt` or `messages`, not both").with_param("messages"))

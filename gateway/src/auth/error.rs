@@ -13,6 +13,9 @@ pub enum AuthError {
     /// None was sent.
     #[error("no API key was sent; send it as: Authorization: Bearer YOUR_KEY")]
     Missing,
+    /// More than one was sent.
+    #[error("the credential was sent more than once; send it as Authorization or as x-api-key, not both")]
+    Ambiguous,
     /// Nobody has it.
     #[error("the credential is unknown")]
     Unknown,
@@ -42,7 +45,7 @@ impl AuthError {
         match self {
             Self::Unknown | Self::Expired | Self::Revoked | Self::Disabled => true,
             Self::Token(error) => !matches!(error, TokenError::IssuerAway),
-            Self::Missing | Self::Throttled(_) | Self::Store(_) => false,
+            Self::Missing | Self::Ambiguous | Self::Throttled(_) | Self::Store(_) => false,
         }
     }
 
@@ -50,6 +53,7 @@ impl AuthError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
+            Self::Ambiguous => "ambiguous",
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
@@ -68,11 +72,16 @@ impl From<AuthError> for ApiError {
             AuthError::Token(TokenError::IssuerAway) => {
                 Self::new(ErrorKind::Overloaded, "the token's issuer does not answer; try again")
                     .with_code("issuer_away")
+                    .with_cause(error)
             }
             AuthError::Throttled(wait) => Self::new(ErrorKind::RateLimit, error.to_string())
                 .with_code("failed_logins")
-                .with_retry_after(wait),
-            AuthError::Missing => Self::new(ErrorKind::Authentication, error.to_string()),
+                .with_retry_after(wait)
+                .with_cause(error),
+            AuthError::Missing => Self::new(ErrorKind::Authentication, error.to_string()).with_cause(error),
+            AuthError::Ambiguous => {
+                Self::invalid(error.to_string()).with_code("ambiguous_credential").with_cause(error)
+            }
             refused => Self::new(ErrorKind::Authentication, REFUSED).with_cause(refused),
         }
     }

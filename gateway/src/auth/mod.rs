@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod carrier;
 mod error;
 mod first_key;
 mod follow;
@@ -20,20 +21,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use openapi::admin::policy::{PermissionName, Policy};
-use poem::http::header;
 use poem::{Request, RequestBody, Result};
-use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 pub use self::access::Access;
+use self::carrier::{Bearer, Carrier};
 pub use self::error::AuthError;
 pub use self::first_key::{FirstKeyError, ensure_admin};
 pub use self::issuers::RoleNames;
 pub use self::permission::Permission;
 use crate::error::{ApiError, ErrorKind};
-
-/// The scheme's name in the document.
-const SCHEME: &str = "bearer";
 
 /// A caller who is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,14 +77,14 @@ impl Principal {
 }
 
 /// Proof that the caller may do `P`. Always an operation's first argument: extractors run in their order, so
-/// nothing of a request is read before its caller is known.
+/// nothing of a request is read before its caller is known. `C` is where the credential may be.
 #[derive(Debug, Clone)]
-pub struct Authorized<P> {
+pub struct Authorized<P, C = Bearer> {
     principal: Principal,
-    permission: PhantomData<fn() -> P>,
+    permission: PhantomData<fn() -> (P, C)>,
 }
 
-impl<P> Deref for Authorized<P> {
+impl<P, C> Deref for Authorized<P, C> {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
@@ -94,28 +92,18 @@ impl<P> Deref for Authorized<P> {
     }
 }
 
-impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
+impl<'a, P: Permission, C: Carrier> ApiExtractor<'a> for Authorized<P, C> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        let scheme = MetaSecurityScheme {
-            ty: "http",
-            description: Some("A key or a token: `Authorization: Bearer sk-…` or `Bearer eyJ…`."),
-            name: None,
-            key_in: None,
-            scheme: Some("bearer"),
-            bearer_format: None,
-            flows: None,
-            openid_connect_url: None,
-        };
-        registry.create_security_scheme(SCHEME, scheme);
+        C::register(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![SCHEME]
+        C::SCHEMES.to_vec()
     }
 
     async fn from_request(
@@ -123,7 +111,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        let principal = identify(request).await?;
+        let principal = identify::<C>(request).await?;
         if let Some(permission) = P::NAME {
             principal.require(permission)?;
         }
@@ -132,23 +120,17 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
 }
 
 /// The caller by the request's credential.
-async fn identify(request: &Request) -> Result<Principal, ApiError> {
+async fn identify<C: Carrier>(request: &Request) -> Result<Principal, ApiError> {
     // `routes` gives it to every request; a test calls all operations to see that it does.
     let Some(access) = request.data::<Arc<Access>>() else {
         return Err(ApiError::server().with_code("auth_unavailable"));
     };
-    let credential = bearer(request).ok_or(AuthError::Missing)?;
+    if let Some(principal) = access.stand_in(request.headers()) {
+        return Ok(principal);
+    }
+    let credential = C::credential(request)?;
     let address = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
     Ok(access.identify(credential, address).await?)
-}
-
-/// The one bearer token of the request; several are as good as none.
-fn bearer(request: &Request) -> Option<&[u8]> {
-    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, token) = value.as_bytes().split_at_checked(b"bearer ".len())?;
-    let token = token.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ permissions! {
     Conversations;
     /// The list of models.
     ModelsRead;
+    /// Routes to models.
+    ModelsManage;
     /// Reading roles and subjects.
     RolesRead;
     /// Changing roles and subjects.
@@ -47,4 +49,6 @@ permissions! {
     KeysManage;
     /// The usage of others, and the audit.
     UsageRead;
+    /// The gateway's own diagnostics.
+    MetricsRead;
 }

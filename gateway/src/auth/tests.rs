@@ -10,6 +10,7 @@ use poem::Request;
 use poem::http::StatusCode;
 
 use super::admin::Admin;
+use super::carrier::Bearer;
 use super::store::Expected;
 use super::store::embedded::EmbeddedStore;
 use super::throttle::Throttle;
@@ -30,7 +31,7 @@ async fn status_for(headers: &[&str]) -> Option<StatusCode> {
     }
     let mut request = request.finish();
     request.set_data(access(KEY));
-    identify(&request).await.err().map(|error| error.status())
+    identify::<Bearer>(&request).await.err().map(|error| error.status())
 }
 
 #[tokio::test]
@@ -59,7 +60,7 @@ async fn everything_else_is_unauthenticated() {
 #[tokio::test]
 async fn a_request_that_lost_the_access_is_refused() {
     let request = Request::builder().header("authorization", "Bearer sk-test").finish();
-    assert_eq!(identify(&request).await.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(identify::<Bearer>(&request).await.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 /// An admin at work on a fresh store, with a user's key.

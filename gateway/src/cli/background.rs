@@ -7,13 +7,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::sync::WaitForCancellationFutureOwned as Stop;
 
 /// How long the last work may take.
-const LAST_WORK: Duration = Duration::from_secs(1);
+const LAST_WORK: Duration = Duration::from_secs(3);
 
 /// Tasks that outlive every request. Dropped, it aborts them.
 #[derive(Default)]
 pub(super) struct Background {
     tasks: JoinSet<()>,
     stopped: CancellationToken,
+    /// What tells of the others' last work, and so ends after them.
+    last: JoinSet<()>,
+    last_stopped: CancellationToken,
 }
 
 impl Background {
@@ -23,6 +26,14 @@ impl Background {
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.spawn(task(self.stopped.clone().cancelled_owned()));
+    }
+
+    /// Runs what has last work to do when all others have done theirs.
+    pub(super) fn run_last<F>(&mut self, task: impl FnOnce(Stop) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.last.spawn(task(self.last_stopped.clone().cancelled_owned()));
     }
 
     /// Runs what may end anywhere.
@@ -36,11 +47,13 @@ impl Background {
     }
 
     /// Tells the tasks to end and waits for their last work.
-    pub(super) async fn finish(mut self) {
-        self.stopped.cancel();
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WORK, all).await.is_err() {
-            tracing::warn!("not everything that was used could be settled");
+    pub(super) async fn finish(self) {
+        for (mut tasks, stopped) in [(self.tasks, self.stopped), (self.last, self.last_stopped)] {
+            stopped.cancel();
+            let all = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(LAST_WORK, all).await.is_err() {
+                tracing::warn!("not everything that was used could be settled");
+            }
         }
     }
 }

@@ -8,13 +8,16 @@ mod config;
 mod engines;
 mod folder;
 mod key;
+mod live;
 mod model;
 mod office;
 mod options;
+mod push;
 mod serve;
 mod spin;
 mod stores;
 mod token;
+mod worker;
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -40,7 +43,7 @@ enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// List or fetch models.
+    /// List or fetch models; load, unload, pin and name those of the running gateway.
     #[command(subcommand)]
     Model(model::Command),
     /// Make, list or revoke keys.
@@ -51,6 +54,9 @@ enum Command {
     Token(token::Command),
     /// Print the OpenAPI document.
     Openapi,
+    /// Serve one model to the gateway that started this.
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 /// Runs what the command line asks for.
@@ -61,6 +67,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Model(command) => model::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::Worker(worker) => worker::run(&worker),
         Command::Openapi => show(&gateway::routes::document()),
     };
     match outcome {

@@ -1,4 +1,4 @@
-//! `gateway model list|pull`.
+//! `gateway model …`: files of the data folder, and the models of the running gateway.
 
 use clap::{Args, Subcommand};
 use gateway::config::Environment;
@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::Failure;
 use super::folder::Folder;
+use super::live;
 
 /// What to do with the models of the data folder.
 #[derive(Subcommand)]
@@ -15,6 +16,18 @@ pub(super) enum Command {
     List(Folder),
     /// Fetch a model into the data folder. A pull that was cut goes on where it stopped.
     Pull(Pull),
+    /// Show the models of the running gateway: state, memory, use.
+    Status(Folder),
+    /// Have the running gateway load a model.
+    Load(live::Load),
+    /// Have the running gateway unload a model; refused while it answers, but for --wait.
+    Unload(live::Unload),
+    /// Keep a model in memory.
+    Pin(live::Named),
+    /// No longer keep a model in memory.
+    Unpin(live::Named),
+    /// Give a model another name, or a name another model.
+    Alias(live::Alias),
 }
 
 /// What to fetch.
@@ -37,6 +50,12 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::List(folder) => list(&store(folder)?),
         Command::Pull(request) => pull(request),
+        Command::Status(folder) => live::status(folder),
+        Command::Load(load) => live::load(load),
+        Command::Unload(unload) => live::unload(unload),
+        Command::Pin(named) => live::pin(named, "pin"),
+        Command::Unpin(named) => live::pin(named, "unpin"),
+        Command::Alias(alias) => live::alias(alias),
     }
 }
 

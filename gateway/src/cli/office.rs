@@ -7,6 +7,7 @@ use gateway::auth::admin::Admin;
 use gateway::auth::{Access, Principal, policy};
 use gateway::config::Config;
 use gateway::error::ApiError;
+use gateway::telemetry::Metrics;
 use openapi::admin::keys::{CreatedKey, Key, NewKey};
 use openapi::admin::tokens::{CreatedToken, InspectRequest, NewToken, RotateRequest, Rotated, TokenState};
 use openapi::admin::{Deleted, List};
@@ -14,8 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
+use super::Failure;
 use super::background::Background;
-use super::{Failure, stores};
+use super::stores::{self, Shelf};
 
 /// Keys of a page.
 const PAGE: usize = 1000;
@@ -40,7 +42,8 @@ impl Office {
         let mut background = Background::default();
         let access = runtime.block_on(async {
             let link = stores::link(config)?;
-            stores::open_access(config, link.as_ref(), &mut background).await
+            let shelf = Shelf { config, link: link.as_ref(), metrics: &Metrics::default() };
+            shelf.open_access(&mut background).await
         })?;
         Ok(Self::Store { runtime, access: Arc::new(access), _background: background })
     }
@@ -153,7 +156,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// The gateway of a data folder, if one answers there.
-    fn running(folder: &Path) -> Result<Option<Self>, Failure> {
+    pub(super) fn running(folder: &Path) -> Result<Option<Self>, Failure> {
         let Ok(address) = std::fs::read_to_string(folder.join("gateway.addr")) else { return Ok(None) };
         let address = address.trim();
         if address.starts_with("unix:") {
@@ -171,21 +174,34 @@ impl Remote {
         Ok(Some(Self { base, key: key.trim().to_owned() }))
     }
 
-    fn call<B: Serialize, T: DeserializeOwned>(
+    pub(super) fn call<B: Serialize, T: DeserializeOwned>(
         &self,
         method: &str,
         path: &str,
         body: Option<&B>,
     ) -> Result<T, Failure> {
+        self.change(method, path, body, None)
+    }
+
+    /// Calls with the version that the change is made for.
+    pub(super) fn change<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&B>,
+        version: Option<u64>,
+    ) -> Result<T, Failure> {
         let body = body.map(serde_json::to_vec).transpose().map_err(Failure::new)?.unwrap_or_default();
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let request = ureq::http::Request::builder()
+        let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}/admin/v1/{path}", self.base))
             .header("authorization", format!("Bearer {}", self.key))
-            .header("content-type", "application/json")
-            .body(body)
-            .map_err(Failure::new)?;
+            .header("content-type", "application/json");
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        let request = request.body(body).map_err(Failure::new)?;
         let mut response = agent.run(request).map_err(Failure::new)?;
         let text = response.body_mut().read_to_string().map_err(Failure::new)?;
         if response.status().is_success() {

@@ -12,13 +12,19 @@ mod log;
 mod model;
 pub mod options;
 mod print;
+mod resident;
+mod route;
 mod server;
 mod sources;
+mod telemetry;
 #[cfg(test)]
 mod tests;
+mod upstream;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 
+use openapi::admin::models::RouteSpec;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -28,9 +34,13 @@ pub use duration::parse as parse_duration;
 pub use limits::{LimitsConfig, OutagePolicy};
 pub use listen::{InvalidAddress, ListenAddress};
 pub use log::{LogConfig, LogFormat};
-pub use model::{FlashAttention, KvLayout, KvType, ModelConfig, ShareScope};
+pub use model::{FlashAttention, Isolation, KvLayout, KvType, ModelConfig, ShareScope, Speculation};
+pub use resident::{AdapterConfig, LoadWhen, is_model_name};
+pub use route::{check_route, models_of};
 pub use server::ServerConfig;
 pub use sources::{Environment, Flags, Source};
+pub use telemetry::{Records, TelemetryConfig};
+pub use upstream::{Http2, InvalidUrl, UpstreamAddress, UpstreamHeaders};
 
 /// The store that is a file in the data folder.
 pub const EMBEDDED: &str = "embedded";
@@ -48,6 +58,8 @@ pub struct Config {
     /// PEM file of the authorities that a Redis behind TLS is trusted by, instead of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ca: Option<PathBuf>,
+    /// Memory that all models of this machine may take together, in MiB; 0 is no bound.
+    pub memory_budget_mib: u64,
     /// The socket, its limits and its time-outs.
     pub server: ServerConfig,
     /// Whose tokens are accepted.
@@ -56,6 +68,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How long and how much of conversations is kept.
     pub conversations: ConversationsConfig,
+    /// Where metrics are pushed to.
+    pub telemetry: TelemetryConfig,
     /// What is logged, and how it looks.
     pub log: LogConfig,
     /// How the default model of the data folder is run, where `models` is empty; it has no path.
@@ -63,6 +77,9 @@ pub struct Config {
     pub model_defaults: ModelConfig,
     /// The models; none means the default model of the data folder.
     pub models: Vec<ModelConfig>,
+    /// Names that stand for models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteSpec>,
 }
 
 impl Default for Config {
@@ -71,13 +88,16 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             store: EMBEDDED.to_owned(),
             store_ca: None,
+            memory_budget_mib: 0,
             server: ServerConfig::default(),
             access: AccessConfig::default(),
             limits: LimitsConfig::default(),
             conversations: ConversationsConfig::default(),
+            telemetry: TelemetryConfig::default(),
             log: LogConfig::default(),
             model_defaults: ModelConfig::default(),
             models: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
@@ -139,6 +159,17 @@ impl Invalid {
     pub(crate) fn new(key: &'static str, message: impl Into<String>) -> Self {
         Self { key, message: message.into() }
     }
+
+    /// The error, with where the section's key came from.
+    fn of(self, section: &str, layers: &sources::Layers) -> ConfigError {
+        let key = format!("{section}.{}", self.key);
+        // What is missing from an entry of the file is missing there.
+        let source_of = match layers.source(&key) {
+            Source::Default if section.starts_with("models.") => layers.source("models"),
+            source => source,
+        };
+        ConfigError::Value { source_of, key, message: self.message }
+    }
 }
 
 /// For `validate`: the condition, or the key with the message.
@@ -175,15 +206,7 @@ impl Config {
     }
 
     fn validate(&self, layers: &sources::Layers) -> Result<(), ConfigError> {
-        let in_section = |section: &str, invalid: Invalid| {
-            let key = format!("{section}.{}", invalid.key);
-            // What is missing from an entry of the file is missing there.
-            let source_of = match layers.source(&key) {
-                Source::Default if section.starts_with("models.") => layers.source("models"),
-                source => source,
-            };
-            ConfigError::Value { source_of, key, message: invalid.message }
-        };
+        let in_section = |section: &str, invalid: Invalid| invalid.of(section, layers);
         if self.shared_store().is_some_and(|url| !STORES.iter().any(|scheme| url.starts_with(scheme))) {
             let message =
                 "must be embedded, redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://…";
@@ -197,6 +220,7 @@ impl Config {
         self.server.validate().map_err(|invalid| in_section("server", invalid))?;
         self.access.validate().map_err(|invalid| in_section("access", invalid))?;
         self.conversations.validate().map_err(|invalid| in_section("conversations", invalid))?;
+        self.telemetry.validate().map_err(|invalid| in_section("telemetry", invalid))?;
         self.log.validate().map_err(|invalid| in_section("log", invalid))?;
         if self.models.is_empty() {
             let default = ModelConfig { path: "default.gguf".into(), ..self.model_defaults.clone() };
@@ -209,6 +233,25 @@ impl Config {
             if twin {
                 let message = format!("two models are named `{}`; give one another `id`", model.name());
                 return Err(in_section(&section, Invalid::new("id", message)));
+            }
+        }
+        self.validate_routes().map_err(|(section, invalid)| in_section(&section, invalid))
+    }
+
+    fn validate_routes(&self) -> Result<(), (String, Invalid)> {
+        for (index, route) in self.routes.iter().enumerate() {
+            let of_this = |invalid| (format!("routes.{index}"), invalid);
+            check_route(route).map_err(of_this)?;
+            if self.routes.iter().take(index).any(|other| other.name == route.name) {
+                let message = format!("two routes are named `{}`", route.name);
+                return Err(of_this(Invalid::new("name", message)));
+            }
+            // What the default model is called only the data folder knows.
+            let unknown = |model: &&str| !self.models.iter().any(|served| served.name() == **model);
+            let unknown = models_of(route).find(unknown).filter(|_| !self.models.is_empty());
+            if let Some(model) = unknown {
+                let message = format!("name the model `{model}`, which is not among [[models]]");
+                return Err(of_this(Invalid::new("targets", message)));
             }
         }
         Ok(())

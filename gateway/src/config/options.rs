@@ -2,7 +2,9 @@
 
 use toml::Value;
 
-use super::{AccessConfig, ConversationsConfig, LimitsConfig, LogConfig, ModelConfig, ServerConfig};
+use super::{
+    AccessConfig, ConversationsConfig, LimitsConfig, LogConfig, ModelConfig, ServerConfig, TelemetryConfig,
+};
 
 /// What a flag's or variable's text stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +13,12 @@ pub enum Kind {
     Text,
     /// A whole number.
     Number,
+    /// `true` or `false`.
+    Flag,
+    /// A TOML table on one line: `{ name = "value" }`.
+    Table,
+    /// A TOML array on one line: `[…]`.
+    List,
 }
 
 /// One option.
@@ -44,12 +52,16 @@ impl Setting {
         if self.key == "store" {
             return Some(super::EMBEDDED.to_owned());
         }
+        if self.key == "memory_budget_mib" {
+            return Some("0".to_owned());
+        }
         let (section, leaf) = self.key.split_once('.')?;
         let section = match section {
             "server" => Value::try_from(ServerConfig::default()),
             "access" => Value::try_from(AccessConfig::default()),
             "limits" => Value::try_from(LimitsConfig::default()),
             "conversations" => Value::try_from(ConversationsConfig::default()),
+            "telemetry" => Value::try_from(TelemetryConfig::default()),
             "log" => Value::try_from(LogConfig::default()),
             _ => Value::try_from(ModelConfig::default()),
         };
@@ -75,7 +87,7 @@ const fn number(name: &'static str, key: &'static str, help: &'static str) -> Se
 }
 
 /// Every option there is.
-pub static SETTINGS: [Setting; 49] = [
+pub static SETTINGS: [Setting; 75] = [
     text("data-dir", "data_dir", "DIR", "Folder of models, keys and state"),
     text(
         "store",
@@ -84,6 +96,11 @@ pub static SETTINGS: [Setting; 49] = [
         "Where access, limits and conversations are kept: embedded, or redis://HOST:PORT",
     ),
     text("store-ca", "store_ca", "FILE", "PEM file of authorities that a Redis behind TLS is trusted by"),
+    number(
+        "memory-budget-mib",
+        "memory_budget_mib",
+        "Memory of all local models together in MiB; 0: no bound",
+    ),
     text("listen", "server.listen", "ADDRESS", "Where to listen: host:port (port 0: any) or unix:PATH"),
     number(
         "worker-threads",
@@ -127,6 +144,38 @@ pub static SETTINGS: [Setting; 49] = [
         "Answers whose client leaves in the middle: keep (marked incomplete) or drop",
     ),
     text("conversation-key", "conversations.key_file", "FILE", "Key that contents are sealed with"),
+    text(
+        "exporter-url",
+        "telemetry.exporter_url",
+        "URL",
+        "Exporter to push metrics to: http://HOST:PORT or unix:PATH",
+    ),
+    text(
+        "exporter-secret",
+        "telemetry.exporter_secret_file",
+        "FILE",
+        "File with the secret that the exporter asks for",
+    ),
+    text(
+        "instance",
+        "telemetry.instance",
+        "NAME",
+        "Name of this gateway among its like; the machine's and the port, if not said",
+    ),
+    text("push-interval", "telemetry.push_interval", "TIME", "Between two pushes of all metrics"),
+    text("records", "telemetry.records", "WHETHER", "Request records go to the exporter too: on or off"),
+    text(
+        "record-levels",
+        "telemetry.record_levels",
+        "LEVELS",
+        "Share of records kept from so many requests a second on: 100:0.5,1000:0.1",
+    ),
+    text(
+        "slow-request",
+        "telemetry.slow_request",
+        "TIME",
+        "From so long on a request's record is always kept",
+    ),
     text("log", "log.filter", "FILTER", "Log levels, as `info` or `info,gateway=debug`"),
     text(
         "log-format",
@@ -147,6 +196,13 @@ pub static SETTINGS: [Setting; 49] = [
     text("flash-attention", "model.flash_attention", "MODE", "auto, on or off"),
     number("batch", "model.batch", "Most tokens in one decode step"),
     number("prefill-chunk", "model.prefill_chunk", "Most prefill tokens a step while others decode"),
+    text(
+        "speculation",
+        "model.speculation",
+        "HOW",
+        "Tokens computed ahead: lookup (what was said before) or off",
+    ),
+    number("draft-max", "model.draft_max", "Most tokens a sequence computes ahead in a step"),
     number("prefix-cache-mib", "model.prefix_cache_mib", "Memory for kept prefixes in MiB; 0 keeps none"),
     number("spill-mib", "model.spill_mib", "Disk for kept prefixes in MiB, prompts included; 0 writes none"),
     text("spill-after", "model.spill_after", "TIME", "How long a kept prefix is idle before it goes to disk"),
@@ -154,4 +210,78 @@ pub static SETTINGS: [Setting; 49] = [
     text("share-prefix", "model.share_prefix", "SCOPE", "Who shares computed prefixes: tenant, all, none"),
     text("chat-template", "model.chat_template", "FILE", "Jinja chat template instead of the model's own"),
     text("slow-reader-timeout", "model.slow_reader_timeout", "TIME", "How long a stream may take no event"),
+    text(
+        "isolation",
+        "model.isolation",
+        "HOW",
+        "Which process the model runs in: none (this one), or process (its own)",
+    ),
+    text("load", "model.load", "WHEN", "When the model is loaded: start, or on-demand (the first request)"),
+    Setting {
+        name: "pin",
+        key: "model.pin",
+        kind: Kind::Flag,
+        value: "true|false",
+        help: "Whether the model stays in memory when others need room",
+    },
+    text("idle-unload", "model.idle_unload", "TIME", "Unused for so long, it is unloaded; 0: never"),
+    text("load-wait", "model.load_wait", "TIME", "How long a request waits for the model to be loaded"),
+    Setting {
+        name: "adapters",
+        key: "model.adapters",
+        kind: Kind::List,
+        value: "LIST",
+        help: "LoRA adapters, each served as model:name: [{ name = \"a\", path = \"a.gguf\" }]",
+    },
+    text(
+        "upstream-url",
+        "model.url",
+        "URL",
+        "Server that has the model, instead of a file: http(s)://HOST/v1 or unix:PATH",
+    ),
+    text(
+        "upstream-model",
+        "model.upstream_model",
+        "NAME",
+        "The server's name of the model (default: as --model-id)",
+    ),
+    text("upstream-key", "model.key_file", "FILE", "File with the key that the server asks for"),
+    Setting {
+        name: "upstream-headers",
+        key: "model.headers",
+        kind: Kind::Table,
+        value: "TABLE",
+        help: "More header fields of requests to the server: { name = \"value\" }",
+    },
+    text("upstream-ca", "model.ca_file", "FILE", "PEM file of authorities that the server is trusted by"),
+    text(
+        "upstream-http2",
+        "model.http2",
+        "WHEN",
+        "HTTP/2 to the server: auto (as TLS agrees), always, never",
+    ),
+    text(
+        "upstream-connect-timeout",
+        "model.connect_timeout",
+        "TIME",
+        "How long connecting to the server may take",
+    ),
+    text(
+        "upstream-first-byte-timeout",
+        "model.first_byte_timeout",
+        "TIME",
+        "How long a stream's first byte may take",
+    ),
+    text(
+        "upstream-idle-timeout",
+        "model.idle_timeout",
+        "TIME",
+        "How long the server may be silent in a stream",
+    ),
+    text(
+        "upstream-total-timeout",
+        "model.total_timeout",
+        "TIME",
+        "How long the server may take for an answer",
+    ),
 ];

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::Loaded;
 use super::options::SETTINGS;
+use super::upstream;
 
 /// Writes the configuration so that it can be read back as a file. Optional keys without a value are comments.
 pub(super) fn to_toml(loaded: &Loaded) -> String {
@@ -14,9 +15,9 @@ pub(super) fn to_toml(loaded: &Loaded) -> String {
     write_keys(&mut out, loaded, &config, "", "");
     // What models have in common shows in each of them; without any, it is how the default model runs.
     let sections: &[&str] = if loaded.config.models.is_empty() {
-        &["server", "access", "limits", "conversations", "log", "model"]
+        &["server", "access", "limits", "conversations", "telemetry", "log", "model"]
     } else {
-        &["server", "access", "limits", "conversations", "log"]
+        &["server", "access", "limits", "conversations", "telemetry", "log"]
     };
     for &section in sections {
         if let Some(Value::Table(table)) = config.get(section) {
@@ -33,14 +34,27 @@ pub(super) fn to_toml(loaded: &Loaded) -> String {
             write_keys(&mut out, loaded, model, "model", &format!("models.{index}"));
         }
     }
+    write_routes(&mut out, loaded);
     out
+}
+
+/// Routes as they are read; those of the admin API are in the store.
+fn write_routes(out: &mut String, loaded: &Loaded) {
+    for route in &loaded.config.routes {
+        out.extend(["\n[[routes]]  # ", &loaded.source("routes").to_string(), "\n"]);
+        let Ok(Value::Table(keys)) = Value::try_from(route) else { continue };
+        for (key, value) in keys {
+            out.extend([&key, " = ", &value.to_string(), "\n"]);
+        }
+    }
 }
 
 /// The keys of one section in the order of the options; `shown` is the prefix of the sources' keys.
 fn write_keys(out: &mut String, loaded: &Loaded, table: &Table, section: &str, shown: &str) {
     for setting in &SETTINGS {
         let (setting_section, leaf) = setting.key.split_once('.').unwrap_or(("", setting.key));
-        if setting_section != section {
+        let elsewhere = table.contains_key("url");
+        if setting_section != section || (section == "model" && !upstream::concerns(leaf, elsewhere)) {
             continue;
         }
         let key = if shown.is_empty() { leaf.to_owned() } else { format!("{shown}.{leaf}") };

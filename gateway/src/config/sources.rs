@@ -121,6 +121,32 @@ impl Layers {
                 })?;
                 Value::Integer(number)
             }
+            Kind::Flag => {
+                let flag = text.trim().parse().map_err(|_| ConfigError::Value {
+                    source_of: source.clone(),
+                    key: setting.key.to_owned(),
+                    message: format!("`{text}` is neither true nor false"),
+                })?;
+                Value::Boolean(flag)
+            }
+            Kind::List => {
+                let list = format!("list = {text}").parse::<Table>().ok();
+                let list = list.and_then(|mut list| list.remove("list")).filter(Value::is_array);
+                list.ok_or_else(|| ConfigError::Value {
+                    source_of: source.clone(),
+                    key: setting.key.to_owned(),
+                    message: "is no list: write [{ name = \"value\" }]".to_owned(),
+                })?
+            }
+            Kind::Table => {
+                let table = format!("table = {text}").parse::<Table>().ok();
+                let table = table.and_then(|mut table| table.remove("table")).filter(Value::is_table);
+                table.ok_or_else(|| ConfigError::Value {
+                    source_of: source.clone(),
+                    key: setting.key.to_owned(),
+                    message: "is no table: write { name = \"value\" }".to_owned(),
+                })?
+            }
         };
         self.set(setting.key, value, source);
         Ok(())
@@ -132,7 +158,9 @@ impl Layers {
             let leaf = key.strip_prefix("models.")?.split_once('.')?.1;
             self.sources.get(&format!("model.{leaf}"))
         };
-        self.sources.get(key).or_else(inherited).cloned().unwrap_or(Source::Default)
+        // Routes are written whole.
+        let of_routes = || key.starts_with("routes.").then(|| self.sources.get("routes")).flatten();
+        self.sources.get(key).or_else(inherited).or_else(of_routes).cloned().unwrap_or(Source::Default)
     }
 
     /// The merged table in the shape of the configuration: entries of `[[models]]` have inherited `[model]`.
@@ -146,8 +174,8 @@ impl Layers {
             Some(Value::Array(entries)) => entries,
             _ => Vec::new(),
         };
-        let models = if model.contains_key("path") {
-            self.check_single_model(&entries)?;
+        let models = if let Some(place) = ["model.path", "model.url"].into_iter().find(|key| self.has(key)) {
+            self.check_single_model(place, &entries)?;
             vec![Value::Table(std::mem::take(&mut model))]
         } else {
             self.inherit(&model, entries)?
@@ -160,14 +188,18 @@ impl Layers {
         Ok(table)
     }
 
+    fn has(&self, key: &str) -> bool {
+        self.sources.contains_key(key)
+    }
+
     /// One model by flag or variable replaces the file's list; both in the file contradict each other.
-    fn check_single_model(&mut self, entries: &[Value]) -> Result<(), ConfigError> {
-        let source = self.source("model.path");
+    fn check_single_model(&mut self, place: &str, entries: &[Value]) -> Result<(), ConfigError> {
+        let source = self.source(place);
         if !entries.is_empty() && matches!(source, Source::File(_)) {
             return Err(ConfigError::Value {
                 source_of: source,
-                key: "model.path".to_owned(),
-                message: "give either a path in [model] or entries of [[models]], not both".to_owned(),
+                key: place.to_owned(),
+                message: "give either a path or url in [model] or entries of [[models]], not both".to_owned(),
             });
         }
         self.sources.retain(|key, _| !key.starts_with("models."));
@@ -252,6 +284,8 @@ fn unknown_key(key: &str, value: &Value) -> Option<String> {
         Value::Array(entries) if key == "models" => entries.iter().enumerate().find_map(|(index, entry)| {
             entry.as_table().and_then(|entry| unknown_in(entry, &format!("models.{index}"), "model"))
         }),
+        // Their own type refuses what it does not know, at every depth.
+        Value::Array(_) if key == "routes" => None,
         Value::Table(section) => match section.keys().next() {
             Some(_) => unknown_in(section, key, key),
             None => None,

@@ -121,6 +121,18 @@ fn errors_name_the_source_and_the_key() {
         ),
         ("[model]\npath = 'a'\n[[models]]\npath = 'b'", "model.path: give either"),
         ("models = [1]", "models.0: must be a table"),
+        ("routes = [1]", "routes.0"),
+        ("[[routes]]\nname = 'x'", "missing field `targets`"),
+        ("[[routes]]\nname = 'x'\ntargets = [{ model = 'a', wight = 1 }]", "unknown field `wight`"),
+        ("[[routes]]\nname = 'x'\ntargets = []", "routes.0.targets: must be from 1 to 64"),
+        (
+            "[[models]]\npath = 'a'\n[[routes]]\nname = 'x'\ntargets = [{ model = 'b' }]",
+            "routes.0.targets: name the model `b`, which is not among [[models]]",
+        ),
+        (
+            "[[routes]]\nname = 'x'\ntargets = [{ model = 'a' }]\n[[routes]]\nname = 'x'\ntargets = [{ model = 'a' }]",
+            "routes.1.name: two routes are named `x`",
+        ),
         ("server = 3", "server"),
         ("[server", "TOML parse error"),
     ] {
@@ -175,6 +187,48 @@ fn a_store_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_model_may_be_another_server_s() {
+    let loaded = load_file(
+        "[[models]]\nurl = 'https://a/v1'\nupstream_model = 'b'\nkey_file = '/k'\nheaders = { x-a = 'hush' }\n\
+         idle_timeout = '5s'\n[[models]]\nid = 'c'\npath = 'c.gguf'\n",
+    )
+    .unwrap();
+    let [remote, local] = loaded.config.models.as_slice() else { panic!("two models") };
+    assert_eq!((remote.name().as_str(), remote.upstream_name().as_str()), ("b", "b"));
+    assert_eq!(remote.idle_timeout, Duration::from_secs(5));
+    assert!(local.url.is_none());
+    let printed = loaded.to_toml();
+    assert!(printed.contains("x-a") && !printed.contains("hush"), "{printed}");
+    // What says nothing of a model is not printed for it.
+    assert_eq!(printed.matches("kv_type").count(), 1, "{printed}");
+    assert_eq!(printed.matches("idle_timeout = \"5s\"").count(), 1, "{printed}");
+    let by_flags =
+        flags(&[("upstream-url", "unix:/run/a"), ("model-id", "a"), ("upstream-headers", "{ x-b = \"c\" }")]);
+    let loaded = Config::load(None, &Environment::default(), &by_flags).unwrap();
+    assert_eq!(loaded.config.models[0].headers, [("x-b", "c")].into());
+    let no_table = flags(&[("upstream-headers", "x-b: c")]);
+    let error = Config::load(None, &Environment::default(), &no_table).unwrap_err().to_string();
+    assert!(error.starts_with("flag --upstream-headers: model.headers: is no table"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_server_s_entry_is_named() {
+    for (text, expected) in [
+        ("url = 'http://a'\nid = 'b'\npath = 'c'", "models.0.path: must not be given beside `url`"),
+        ("url = 'a:80'\nid = 'b'", "models.0.url: must be http://HOST/v1"),
+        ("url = 'http://me:x@a'\nid = 'b'", "models.0.url: must not hold a user or password"),
+        ("url = 'http://a'", "models.0.id: is missing"),
+        ("url = 'http://a'\nid = 'b'\nca_file = 'c'", "models.0.ca_file: is for `https://` only"),
+        ("url = 'http://a'\nid = 'b'\nheaders = { \"a b\" = 'c' }", "models.0.headers: must be names"),
+        ("url = 'http://a'\nid = 'b'\nidle_timeout = '0s'", "models.0.idle_timeout: must be longer"),
+        ("url = 'http://a'\nid = 'b'\nhttp2 = 'maybe'", "models.0.http2"),
+    ] {
+        let message = load_file(&format!("[[models]]\n{text}")).unwrap_err().to_string();
+        assert!(message.contains(expected), "{text:?} gave {message}");
+    }
+}
+
+#[test]
 fn what_is_printed_reads_back_as_the_same_configuration() {
     let given =
         flags(&[("model", "/m/a.gguf"), ("keep-alive", "1500ms"), ("threads", "3"), ("data-dir", "/d")]);
@@ -188,6 +242,22 @@ fn what_is_printed_reads_back_as_the_same_configuration() {
 }
 
 #[test]
+fn routes_are_read_and_printed_whole() {
+    let loaded = load_file(
+        "[[routes]]\nname = 'x'\nsticky = 'subject'\nfallback = ['c']\nretries = 0\n\
+         targets = [{ model = 'a', weight = 9 }, { model = 'b', cap = 3 }]\n\
+         shadow = { model = 'c', percent = 5 }\n",
+    )
+    .unwrap();
+    let route = &loaded.config.routes[0];
+    let weights: Vec<_> = route.targets.iter().map(|target| (target.weight, target.cap)).collect();
+    assert_eq!((weights, route.retries), (vec![(9, None), (1, Some(3))], 0));
+    let printed = loaded.to_toml();
+    assert!(printed.contains("[[routes]]  # file "), "{printed}");
+    assert_eq!(load_file(&printed).unwrap().config.routes, loaded.config.routes);
+}
+
+#[test]
 fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
     let whole = ModelConfig {
         id: Some("a".to_owned()),
@@ -196,6 +266,12 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
         batch_threads: Some(1),
         kv_cells: Some(1),
         chat_template: Some("t".into()),
+        adapters: vec![AdapterConfig { name: "a".to_owned(), path: "a.gguf".into(), scale: 0.5 }],
+        url: Some("http://a/v1".to_owned()),
+        upstream_model: Some("b".to_owned()),
+        key_file: Some("k".into()),
+        headers: [("x-a", "b")].into(),
+        ca_file: Some("c".into()),
         ..ModelConfig::default()
     };
     let access = AccessConfig { issuers: Some("i.toml".into()), ..AccessConfig::default() };
@@ -209,8 +285,15 @@ fn every_key_of_the_structs_is_an_option_and_every_option_a_key() {
     };
     let conversations =
         ConversationsConfig { key_file: Some("key".into()), ..ConversationsConfig::default() };
+    let telemetry = TelemetryConfig {
+        exporter_url: Some("unix:e".to_owned()),
+        exporter_secret_file: Some("secret".into()),
+        instance: Some("a".to_owned()),
+        ..TelemetryConfig::default()
+    };
     let config = Config {
         models: vec![whole],
+        telemetry,
         store_ca: Some("ca.pem".into()),
         limits,
         access,

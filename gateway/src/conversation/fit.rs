@@ -77,7 +77,8 @@ impl Window {
     }
 }
 
-fn is_instruction(message: &Message) -> bool {
+/// Whether a message says how to answer, and not what.
+pub fn is_instruction(message: &Message) -> bool {
     matches!(message.role, Role::System | Role::Developer)
 }
 

@@ -100,7 +100,8 @@ pub fn items(message: &Message) -> Vec<Item> {
     items
 }
 
-fn blank(role: Role) -> Message {
+/// A message in which nothing is said yet.
+pub fn blank(role: Role) -> Message {
     Message {
         role,
         content: None,

@@ -118,6 +118,16 @@ impl Conversations {
         Ok(self.load(owner, id).await?.1)
     }
 
+    /// A conversation with its items.
+    pub async fn whole(
+        &self,
+        owner: &str,
+        id: &str,
+    ) -> Result<(WireConversation, Vec<Item>), ConversationError> {
+        let (stored, items) = self.load(owner, id).await?;
+        Ok((self.shown(owner, stored)?, items))
+    }
+
     /// Adds items; gives them with their ids.
     pub async fn add_items(
         &self,
@@ -141,16 +151,22 @@ impl Conversations {
 
     /// A response as it is stored.
     pub async fn response(&self, owner: &str, id: &str) -> Result<WireResponse, ConversationError> {
-        let found = if ids::is_id(id) { self.store.response(owner, id).await? } else { None };
-        let found = found.ok_or_else(|| not_found("response", id))?;
-        self.open(owner, id, &found.body)
+        self.open(owner, id, &self.stored(owner, id).await?.body)
     }
 
     /// The input items of a response.
     pub async fn input_items(&self, owner: &str, id: &str) -> Result<Vec<Item>, ConversationError> {
-        let found = if ids::is_id(id) { self.store.response(owner, id).await? } else { None };
-        let found = found.ok_or_else(|| not_found("response", id))?;
-        self.open(owner, id, &found.input)
+        self.open(owner, id, &self.stored(owner, id).await?.input)
+    }
+
+    /// A response with its input items.
+    pub async fn whole_response(
+        &self,
+        owner: &str,
+        id: &str,
+    ) -> Result<(WireResponse, Vec<Item>), ConversationError> {
+        let stored = self.stored(owner, id).await?;
+        Ok((self.open(owner, id, &stored.body)?, self.open(owner, id, &stored.input)?))
     }
 
     /// Removes a response.
@@ -166,7 +182,7 @@ impl Conversations {
         match link {
             Link::None => Ok(Context::default()),
             Link::Conversation(id) => {
-                let (head, items) = self.load(owner, id).await?;
+                let (Conversation { head, .. }, items) = self.load(owner, id).await?;
                 Ok(Context { items, head, origin: Some(id.clone()) })
             }
             Link::Previous(id) => self.chain(owner, id).await,
@@ -217,12 +233,17 @@ impl Conversations {
         }
     }
 
-    async fn load(&self, owner: &str, id: &str) -> Result<(u64, Vec<Item>), ConversationError> {
+    async fn stored(&self, owner: &str, id: &str) -> Result<Response, ConversationError> {
+        let found = if ids::is_id(id) { self.store.response(owner, id).await? } else { None };
+        found.ok_or_else(|| not_found("response", id))
+    }
+
+    async fn load(&self, owner: &str, id: &str) -> Result<(Conversation, Vec<Item>), ConversationError> {
         let found = if ids::is_id(id) { self.store.load(owner, id).await? } else { None };
         let (conversation, entries) = found.ok_or_else(|| no_conversation(id))?;
         let items: Result<Vec<Item>, _> =
             entries.iter().map(|entry| self.open(owner, &entry.id, &entry.content)).collect();
-        Ok((conversation.head, items?))
+        Ok((conversation, items?))
     }
 
     async fn chain(&self, owner: &str, id: &str) -> Result<Context, ConversationError> {

@@ -10,9 +10,14 @@
 //!
 //! Dropping a [`Generation`] is the one way to cancel it, wherever it is: queued, in prefill or decoding.
 
+pub mod child;
+pub mod estimate;
 pub mod failure;
 pub mod llama;
+pub mod progress;
 pub mod scripted;
+pub mod upstream;
+mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +25,11 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
+use openapi::admin::models::Residency;
 use openapi::message::{Message, ResponseFormat, Tool, ToolChoice};
+
+pub use failure::{EngineError, UpstreamErrorKind};
+pub use wire::{Operation, Wire, Wired};
 
 /// A model being served, by whatever means.
 pub trait Engine: Send + Sync + 'static {
@@ -29,6 +38,16 @@ pub trait Engine: Send + Sync + 'static {
 
     /// How busy the engine is at this moment.
     fn load(&self) -> EngineLoad;
+
+    /// Whether it answers; asked now and then. An engine that can only be known by asking asks here.
+    fn probe(&self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(self.load().ready))
+    }
+
+    /// Where the model is between disk and memory, if it comes and goes.
+    fn residency(&self) -> Option<Residency> {
+        None
+    }
 
     /// Checks the request against the model, renders and counts its prompt. Never touches the model's compute.
     fn prepare(&self, request: GenerationRequest) -> BoxFuture<'_, Result<Box<dyn Prepared>, EngineError>>;
@@ -118,6 +137,8 @@ pub struct GenerationRequest {
     pub logprobs: Option<u8>,
     /// The shape the answer must have.
     pub format: ResponseFormat,
+    /// The client's own request, where an engine that speaks its protocol may pass request and answer on as they are.
+    pub wire: Option<Wire>,
 }
 
 /// What a generation goes on from.
@@ -187,6 +208,8 @@ impl Default for Sampling {
 pub struct Generation {
     /// The events, of all choices.
     pub events: Pin<Box<dyn Stream<Item = Result<Event, EngineError>> + Send>>,
+    /// Who generates, where that is not the model that was asked for.
+    pub target: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Generation {
@@ -206,7 +229,12 @@ pub enum Event {
         choice: u32,
         /// Why it ended.
         reason: FinishReason,
+        /// The stop string that ended it, where one did and the engine can tell which.
+        stop: Option<Arc<str>>,
     },
+    /// A part of the answer as it goes to the client; only for a request that has a [`Wire`], which then has no other
+    /// output.
+    Wire(Wired),
     /// All choices are complete; always the last event of a generation that did not fail.
     Done(Usage),
 }
@@ -345,48 +373,4 @@ pub struct TokenPiece {
     pub id: u32,
     /// Its bytes.
     pub bytes: Vec<u8>,
-}
-
-/// Why an engine refused or failed. `error/` gives each its status; the text is written for the caller.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum EngineError {
-    /// The request does not fit the model.
-    #[error("{message}")]
-    Invalid {
-        /// What is wrong and what to do.
-        message: String,
-        /// The request's field.
-        param: Option<&'static str>,
-    },
-    /// Prompt and answer do not fit the window.
-    #[error(
-        "this model's context window is {window} tokens, but the request has {prompt} tokens in its prompt{}; \
-         shorten the messages or the answer", .output.map(|n| format!(" and asks for {n} more")).unwrap_or_default()
-    )]
-    ContextLength {
-        /// Tokens of the prompt.
-        prompt: u32,
-        /// Tokens asked for, where the request said so.
-        output: Option<u32>,
-        /// The window.
-        window: u32,
-    },
-    /// The operation is not possible with this model.
-    #[error("{0}")]
-    Unsupported(String),
-    /// The queue is at its bound.
-    #[error("the model's queue is full; retry later")]
-    QueueFull {
-        /// When a place is likely, from the queue's measured rate.
-        retry_after: Duration,
-    },
-    /// Loading, draining or gone.
-    #[error("the model is not ready: {0}")]
-    NotReady(&'static str),
-    /// The reader took no events for too long.
-    #[error("the client read too slowly; the stream was ended")]
-    SlowReader,
-    /// The engine broke in mid-stream.
-    #[error("the engine failed: {0}")]
-    Failed(String),
 }

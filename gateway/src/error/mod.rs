@@ -1,5 +1,6 @@
 //! The one error of the HTTP surface, and its one table to status, type and code.
 
+pub mod messages;
 pub mod request_id;
 pub mod rescue;
 
@@ -48,6 +49,8 @@ pub enum ErrorKind {
     Server,
     /// There is no room now.
     Overloaded,
+    /// It is the fault of a server behind us.
+    BadGateway,
 }
 
 /// What clients and metrics see of a kind.
@@ -107,6 +110,9 @@ impl ErrorKind {
             ),
             Self::Server => row(StatusCode::INTERNAL_SERVER_ERROR, "server_error", None, "server"),
             Self::Overloaded => row(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", None, "overloaded"),
+            Self::BadGateway => {
+                row(StatusCode::BAD_GATEWAY, "server_error", Some("upstream_failed"), "upstream")
+            }
         }
     }
 }
@@ -205,6 +211,11 @@ impl ApiError {
         self.cause.as_deref()
     }
 
+    /// `error.code`, where it has one.
+    pub fn code(&self) -> Option<&'static str> {
+        self.code.or(self.kind.row().code)
+    }
+
     /// The response's body, or the data of a stream's error event.
     pub fn envelope(&self) -> ErrorEnvelope {
         let row = self.kind.row();
@@ -216,6 +227,16 @@ impl ApiError {
                 code: self.code.or(row.code).map(Cow::Borrowed),
             },
         }
+    }
+
+    /// What is wrong and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The request's field that is wrong.
+    pub fn param(&self) -> Option<&str> {
+        self.param.as_deref()
     }
 
     /// The whole response, but for what [`rescue`] adds to every response.

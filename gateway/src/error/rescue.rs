@@ -50,23 +50,13 @@ impl<E: Endpoint> Endpoint for Rescue<E> {
         let mut response = match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(output)) => output.into_response(),
             Ok(Err(error)) if error.is::<MethodNotAllowedError>() => self.refuse_method(&method, &path),
-            Ok(Err(error)) => translate_kept(&error, &method, &path),
+            Ok(Err(error)) => translate(&error, &method, &path).response(),
             Err(panic) => ApiError::server().with_cause(Panicked::from(&*panic)).response(),
         };
         log(&response, &id);
         response.headers_mut().insert(HEADER, id.header_value());
         Ok(response)
     }
-}
-
-/// Translates, and keeps what poem-openapi noted on the error (the operation's id) for those further out.
-fn translate_kept(error: &Error, method: &Method, path: &str) -> Response {
-    let operation = error.data::<poem_openapi::OperationId>().copied();
-    let mut response = translate(error, method, path).response();
-    if let Some(operation) = operation {
-        response.set_data(operation);
-    }
-    response
 }
 
 /// The envelope of an error, whoever made it.
@@ -127,10 +117,11 @@ fn by_status(error: &Error) -> ApiError {
 fn log(response: &Response, id: &RequestId) {
     let Some(error) = response.data::<ApiError>() else { return };
     let cause = error.cause().map(tracing::field::display);
-    if error.kind() == ErrorKind::Server {
-        tracing::error!(request_id = %id, reason = error.reason(), cause, "request failed: {error}");
-    } else {
-        tracing::debug!(request_id = %id, reason = error.reason(), cause, "request refused: {error}");
+    let reason = error.reason();
+    match error.kind() {
+        ErrorKind::Server => tracing::error!(request_id = %id, reason, cause, "request failed: {error}"),
+        ErrorKind::BadGateway => tracing::warn!(request_id = %id, reason, cause, "request failed: {error}"),
+        _ => tracing::debug!(request_id = %id, reason, cause, "request refused: {error}"),
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_left_and_when_to_come_again() {
         let requests = Some(Window { limit: 60, remaining: 0, reset: Duration::from_millis(60_250) });
-        let standing = Standing { requests, tokens: None };
+        let standing = Standing { requests, ..Standing::default() };
         let mut refusal =
             Refusal { scope: Scope::Requests, retry_after: Some(Duration::from_millis(1_001)), standing };
         let headers = refusal.headers();

@@ -69,7 +69,11 @@ pub(crate) struct Readings {
 impl Readings {
     /// Where the subject stands.
     pub(crate) fn standing(&self) -> Standing {
-        Standing { requests: self.requests.map(Reading::window), tokens: self.tokens.map(Reading::window) }
+        Standing {
+            requests: self.requests.map(Reading::window),
+            tokens: self.tokens.map(Reading::window),
+            tokens_per_day: self.tokens_per_day.map(Reading::window),
+        }
     }
 
     /// What is left of each limit.

@@ -85,6 +85,8 @@ pub struct Standing {
     pub requests: Option<Window>,
     /// Tokens a minute, where limited.
     pub tokens: Option<Window>,
+    /// Tokens a day, where limited; no header tells of it.
+    pub tokens_per_day: Option<Window>,
 }
 
 /// What is left of a limit over time.

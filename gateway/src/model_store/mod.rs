@@ -163,6 +163,13 @@ impl ModelStore {
         Ok(self.list()?.into_iter().find(|model| model.is_default).map(|model| model.path))
     }
 
+    /// The file of a model by its file name. None for other names, and for links that lead out of the folder.
+    pub fn file(&self, name: &str) -> Option<PathBuf> {
+        let listed = self.list().ok()?.into_iter().find(|model| model.name == name)?;
+        let (path, folder) = (listed.path.canonicalize().ok()?, self.folder.canonicalize().ok()?);
+        (path.starts_with(folder) && path.is_file()).then_some(path)
+    }
+
     /// Fetches a model, checks it and puts it in place in one step. A pull that was cut goes on where it stopped.
     ///
     /// # Errors

@@ -5,6 +5,10 @@
 //! tag, so that a cluster keeps them together.
 
 #[cfg(test)]
+pub(crate) mod test_certificates;
+#[cfg(test)]
+pub(crate) mod test_cluster;
+#[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
@@ -91,8 +95,11 @@ impl RedisLink {
 }
 
 /// A name as a hash tag, braces included: all keys that have it are in one slot of a cluster. A closing brace inside it
-/// would end it early, or leave it empty.
+/// would end it early, or leave it empty; an empty one is none to Redis, so that no name has a mark of its own.
 pub fn tag(name: &str) -> String {
+    if name.is_empty() {
+        return "{%}".to_owned();
+    }
     if name.contains(['}', '%']) {
         return format!("{{{}}}", name.replace('%', "%25").replace('}', "%7D"));
     }

@@ -15,7 +15,7 @@ pub(crate) struct Server {
     process: Child,
     port: u16,
     folder: TempDir,
-    options: &'static [&'static str],
+    options: Vec<String>,
 }
 
 impl Server {
@@ -24,11 +24,13 @@ impl Server {
     }
 
     /// With more options of redis-server.
-    pub(crate) async fn start_with(options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut server = Self { process: spawn(port, &folder, options), port, folder, options };
+            let mut server =
+                Self { process: spawn(port, &folder, &options), port, folder, options: options.clone() };
             if server.answers().await {
                 return server;
             }
@@ -70,7 +72,7 @@ impl Server {
 
     /// It is there again, at the same place.
     pub(crate) async fn restart(&mut self) {
-        self.process = spawn(self.port, &self.folder, self.options);
+        self.process = spawn(self.port, &self.folder, &self.options);
         assert!(self.answers().await, "redis-server does not start again");
     }
 
@@ -102,7 +104,7 @@ impl Drop for Server {
     }
 }
 
-fn spawn(port: u16, folder: &TempDir, options: &[&str]) -> Child {
+fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
     Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
         .args(options)

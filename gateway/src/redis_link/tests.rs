@@ -1,10 +1,11 @@
 //! Every kind of address against a real server of its kind.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use redis::{Script, cmd};
 
+use super::test_certificates::Certificates;
+use super::test_cluster::Cluster;
 use super::test_server::Server;
 use super::{LinkError, RedisLink, TIMEOUT};
 
@@ -29,22 +30,18 @@ async fn one_server_with_a_password() {
 
 #[tokio::test]
 async fn a_cluster_by_one_of_its_nodes() {
-    let server = Server::start_with(&["--cluster-enabled", "yes"]).await;
-    let () = server.query(cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383));
-    let ready = || server.query::<String>(cmd("CLUSTER").arg("INFO")).contains("cluster_state:ok");
-    while !ready() {
-        tokio::task::yield_now().await;
-    }
-    let url = format!("redis+cluster://127.0.0.1:{0},127.0.0.1:{0}", server.port());
-    stores_and_finds(&RedisLink::new(&url, None).unwrap()).await;
+    stores_and_finds(&Cluster::start().await.link()).await;
 }
 
 #[tokio::test]
 async fn tls_with_an_authority_of_our_own_and_with_none_that_knows_it() {
     let certificates = Certificates::make();
-    let (port, _server) = certificates.serve().await;
+    let (port, _server) = serve_tls(&certificates).await;
     let url = format!("rediss://localhost:{port}/");
-    stores_and_finds(&RedisLink::new(&url, Some(&certificates.authority())).unwrap()).await;
+    stores_and_finds(
+        &RedisLink::new(&url, Some(&std::fs::read(certificates.file("ca.pem")).unwrap())).unwrap(),
+    )
+    .await;
     let stranger = RedisLink::new(&url, None).unwrap();
     assert!(stranger.query::<()>(cmd("PING").arg("x")).await.is_err());
 }
@@ -72,41 +69,17 @@ fn what_is_no_address_is_refused() {
     }
 }
 
-/// An authority and a server's certificate, made by openssl for one test.
-struct Certificates(tempfile::TempDir);
-
-impl Certificates {
-    fn make() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let openssl = |arguments: &str| {
-            let done = Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output();
-            assert!(done.expect("openssl is installed").status.success(), "{arguments}");
-        };
-        openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem");
-        openssl("req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr");
-        std::fs::write(folder.path().join("names"), "subjectAltName=DNS:localhost").unwrap();
-        openssl(
-            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
-        );
-        Self(folder)
-    }
-
-    fn authority(&self) -> Vec<u8> {
-        std::fs::read(self.0.path().join("ca.pem")).unwrap()
-    }
-
-    /// A server whose plain port says when it is up.
-    async fn serve(&self) -> (u16, Server) {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let file = |name: &str| self.0.path().join(name).display().to_string();
-        let options = format!(
-            "--tls-port {port} --tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {} --tls-auth-clients no",
-            file("server.pem"),
-            file("server.key"),
-            file("ca.pem"),
-        );
-        // The server's options live as long as the process: one test, a few words.
-        let options: Vec<&'static str> = String::leak(options).split(' ').collect();
-        (port, Server::start_with(Vec::leak(options)).await)
-    }
+/// A server whose plain port says when it is up.
+async fn serve_tls(certificates: &Certificates) -> (u16, Server) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = |name: &str| certificates.file(name).display().to_string();
+    let options = format!(
+        "--tls-port {port} --tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {} --tls-auth-clients no",
+        file("server.pem"),
+        file("server.key"),
+        file("ca.pem"),
+    );
+    // The server's options live as long as the process: one test, a few words.
+    let options: Vec<&'static str> = String::leak(options).split(' ').collect();
+    (port, Server::start_with(Vec::leak(options)).await)
 }

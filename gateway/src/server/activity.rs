@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Extensions;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
@@ -59,12 +60,18 @@ impl Drop for InFlight {
 /// An answer's body that keeps its request in flight to its last byte, or to the moment it is dropped.
 pub(super) struct AnswerBody {
     inner: BoxBody<Bytes, std::io::Error>,
+    /// What the routes gave the answer to carry: it ends with the last byte.
+    _carried: Extensions,
     _in_flight: InFlight,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: BoxBody<Bytes, std::io::Error>, in_flight: InFlight) -> Self {
-        Self { inner, _in_flight: in_flight }
+    pub(super) fn new(
+        inner: BoxBody<Bytes, std::io::Error>,
+        carried: Extensions,
+        in_flight: InFlight,
+    ) -> Self {
+        Self { inner, _carried: carried, _in_flight: in_flight }
     }
 }
 

@@ -139,7 +139,9 @@ impl Connections {
             Ok(Err(error)) => error.into_response(),
             Err(_) => panicked(),
         };
-        http::Response::<BoxBody<_, _>>::from(response).map(|body| AnswerBody::new(body, in_flight))
+        let mut response = http::Response::<BoxBody<_, _>>::from(response);
+        let carried = std::mem::take(response.extensions_mut());
+        response.map(|body| AnswerBody::new(body, carried, in_flight))
     }
 
     fn request(&self, request: http::Request<Incoming>, peer: Peer, activity: Arc<Activity>) -> Request {

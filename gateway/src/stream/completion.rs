@@ -7,7 +7,7 @@ use tokio_stream::{Stream, StreamExt};
 
 use super::frames::Chunks;
 use super::logprobs::{Offset, push_legacy};
-use super::{Head, StreamShape, Wire, wire_finish, wire_usage};
+use super::{Head, StreamShape, Whole, Wire, wire_finish, wire_usage};
 use crate::engine::{Delta, DeltaPart, Event, FinishReason, Usage};
 use crate::error::ApiError;
 
@@ -69,8 +69,8 @@ impl Wire for CompletionWire {
     fn event(&mut self, event: Event, out: &mut BytesMut) {
         match event {
             Event::Delta(delta) => self.gain(delta.choice, delta, None, out),
-            Event::Finished { choice, reason } => self.gain(choice, nothing(choice), Some(reason), out),
-            Event::Done(_) => {}
+            Event::Finished { choice, reason, .. } => self.gain(choice, nothing(choice), Some(reason), out),
+            Event::Wire(_) | Event::Done(_) => {}
         }
     }
 
@@ -85,10 +85,10 @@ pub async fn fold(
     shape: StreamShape,
     echoes: Vec<String>,
     mut events: impl Stream<Item = Result<Event, ApiError>> + Unpin,
-) -> Result<Completion, ApiError> {
+) -> Result<Whole<Completion>, ApiError> {
     let mut choices: Vec<_> =
         choices(shape, echoes).into_iter().map(|choice| (choice, String::new(), None)).collect();
-    let mut usage = None;
+    let (mut usage, mut passed) = (None, None);
     while let Some(event) = events.next().await {
         match event? {
             Event::Delta(delta) => {
@@ -96,20 +96,24 @@ pub async fn fold(
                     text.push_str(&choice.add(delta));
                 }
             }
-            Event::Finished { choice: index, reason } => {
+            Event::Finished { choice: index, reason, .. } => {
                 if let Some((choice, text, finish)) = choices.get_mut(index as usize) {
                     text.push_str(&choice.add(nothing(index)));
                     *finish = Some(wire_finish(reason));
                 }
             }
+            Event::Wire(wired) => passed = Some(wired.bytes),
             Event::Done(used) => usage = Some(wire_usage(used)),
         }
+    }
+    if let Some(passed) = passed {
+        return Ok(Whole::Passed(passed));
     }
     let close = |(index, (choice, text, finish_reason)): (u32, (Choice, String, _))| {
         let logprobs = shape.logprobs.then(|| choice.logprobs.unwrap_or_default());
         CompletionChoice { text, index, logprobs, finish_reason }
     };
-    Ok(Completion {
+    Ok(Whole::Folded(Completion {
         id: head.id,
         object: OBJECT.to_owned(),
         created: head.created,
@@ -117,7 +121,7 @@ pub async fn fold(
         system_fingerprint: head.fingerprint,
         choices: (0..).zip(choices).map(close).collect(),
         usage,
-    })
+    }))
 }
 
 impl Choice {

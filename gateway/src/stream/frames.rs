@@ -49,6 +49,8 @@ pub struct Frames<W, S = Watched> {
     buffer: BytesMut,
     silence: Pin<Box<Sleep>>,
     keep_alive: Duration,
+    /// The answer is passed on as its server writes it, its end too.
+    passed: bool,
     ended: bool,
 }
 
@@ -61,7 +63,7 @@ impl<W: Wire, S: Stream<Item = Answered> + Unpin> Frames<W, S> {
         let silence = Box::pin(tokio::time::sleep(keep_alive));
         let mut buffer = BytesMut::new();
         wire.begin(&mut buffer);
-        Self { events, wire, buffer, silence, keep_alive, ended: false }
+        Self { events, wire, buffer, silence, keep_alive, passed: false, ended: false }
     }
 
     /// Writes everything that is ready now.
@@ -69,8 +71,14 @@ impl<W: Wire, S: Stream<Item = Answered> + Unpin> Frames<W, S> {
         while !self.ended && self.buffer.len() < FRAME_BYTES {
             match Pin::new(&mut self.events).poll_next(context) {
                 Poll::Pending => return,
+                Poll::Ready(Some(Ok(Event::Wire(wired)))) => {
+                    self.buffer.extend_from_slice(&wired.bytes);
+                    self.passed = true;
+                }
                 Poll::Ready(Some(Ok(Event::Done(usage)))) => {
-                    self.wire.end(usage, &mut self.buffer);
+                    if !self.passed {
+                        self.wire.end(usage, &mut self.buffer);
+                    }
                     self.ended = true;
                 }
                 Poll::Ready(Some(Ok(event))) => self.wire.event(event, &mut self.buffer),

@@ -90,7 +90,8 @@ impl Recorded {
     /// Passes an event on, or begins to keep the turn.
     fn record(&mut self, event: Result<Event, ApiError>) -> Option<Result<Event, ApiError>> {
         match (&event, &mut self.record) {
-            (_, None) => return Some(event),
+            // What is passed on as it is, is not kept.
+            (_, None) | (Ok(Event::Wire(_)), Some(_)) => return Some(event),
             (Ok(Event::Delta(delta)), Some(record)) => {
                 record.answer.note(delta.logprobs.clone());
                 if let Some(part) = &delta.part {

@@ -1,5 +1,7 @@
 //! Several generations as one: the choices numbered on, the usage summed. A text completion of several prompts is this.
 
+use std::sync::Arc;
+
 use futures_util::{Stream, StreamExt, stream};
 
 use crate::engine::{EngineError, Event, Generation, Usage};
@@ -12,6 +14,7 @@ pub fn merge(generations: Vec<Generation>, choices: u32) -> Generation {
     {
         return only;
     }
+    let target = targets(&generations);
     let mut waiting = generations.len();
     let mut total = Usage::default();
     let numbered = generations.into_iter().zip(0_u32..).map(|(generation, position)| {
@@ -28,7 +31,18 @@ pub fn merge(generations: Vec<Generation>, choices: u32) -> Generation {
             other => Some(other),
         })
     });
-    Generation { events: boxed(events) }
+    Generation { events: boxed(events), target }
+}
+
+/// Everybody who generates, each once.
+fn targets(generations: &[Generation]) -> Option<Arc<str>> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in generations.iter().filter_map(|generation| generation.target.as_deref()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    (!names.is_empty()).then(|| names.join(", ").into())
 }
 
 fn boxed(
@@ -43,8 +57,9 @@ fn shift(event: Event, first: u32) -> Event {
             delta.choice += first;
             Event::Delta(delta)
         }
-        Event::Finished { choice, reason } => Event::Finished { choice: choice + first, reason },
-        Event::Done(usage) => Event::Done(usage),
+        Event::Finished { choice, reason, stop } => Event::Finished { choice: choice + first, reason, stop },
+        // One of many is nowhere asked to be passed on.
+        other @ (Event::Wire(_) | Event::Done(_)) => other,
     }
 }
 

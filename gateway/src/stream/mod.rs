@@ -14,6 +14,7 @@ mod frames;
 mod kept;
 mod logprobs;
 mod merge;
+pub mod message;
 pub mod response;
 mod watched;
 
@@ -22,10 +23,30 @@ pub use kept::{Keeper, Recorded};
 pub use merge::merge;
 pub use watched::Watched;
 
+use bytes::Bytes;
 use openapi::chat::FinishReason as WireFinish;
 use openapi::usage::{CompletionTokensDetails, PromptTokensDetails, Usage as WireUsage};
 
 use crate::engine::{FinishReason, Usage};
+
+/// An answer that is not streamed.
+#[derive(Debug)]
+pub enum Whole<T> {
+    /// Made of events.
+    Folded(T),
+    /// As its server wrote it.
+    Passed(Bytes),
+}
+
+impl<T> Whole<T> {
+    /// The answer, where it was made here: every answer to a request without a wire is.
+    pub fn folded(self) -> Option<T> {
+        match self {
+            Self::Folded(answer) => Some(answer),
+            Self::Passed(_) => None,
+        }
+    }
+}
 
 /// What is the same in every chunk of a stream, and in the answer that it folds to.
 #[derive(Debug, Clone)]

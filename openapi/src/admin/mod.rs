@@ -4,6 +4,8 @@ pub mod access;
 pub mod audit;
 pub mod data;
 pub mod keys;
+pub mod log;
+pub mod models;
 pub mod policy;
 pub mod roles;
 pub mod subjects;

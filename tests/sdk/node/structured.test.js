@@ -8,7 +8,7 @@ import { ask, client, model } from "./client.js";
 const Person = z.object({
   name: z.enum(["Ada", "Grace", "Alan"]),
   married: z.boolean(),
-  moods: z.array(z.enum(["calm", "cheerful"])),
+  moods: z.array(z.enum(["calm", "cheerful"])).max(4),
 });
 
 const weather = {
@@ -30,7 +30,7 @@ test("parse returns what the schema says", async () => {
 test("tools are parsed", async () => {
   const completion = await client.chat.completions.parse({
     model, messages: ask("What is the weather in Oslo?"), tools: [zodFunction(weather)],
-    tool_choice: "required", seed: 1, max_tokens: 300,
+    tool_choice: "required", parallel_tool_calls: false, seed: 1, max_tokens: 300,
   });
   assert.equal(completion.choices[0].finish_reason, "tool_calls");
   for (const call of completion.choices[0].message.tool_calls) {

@@ -2,11 +2,12 @@
 
 import json
 import time
+from typing import Literal
 
 import openai
 import pytest
 from conftest import ENDLESS, PATIENCE, ask
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 # What must have come before an event of a kind: the published order of a stream.
 OPENS = {
@@ -25,7 +26,7 @@ WEATHER = {
     "description": "The weather of a city",
     "parameters": {
         "type": "object",
-        "properties": {"city": {"type": "string"}},
+        "properties": {"city": {"type": "string", "maxLength": 40}},
         "required": ["city"],
         "additionalProperties": False,
     },
@@ -84,8 +85,8 @@ def test_the_streaming_helper_accumulates(client, model):
 
 def test_parse_gives_an_object_that_validates(client, model):
     class City(BaseModel):
-        name: str
-        inhabitants: int
+        name: Literal["Paris", "Rome"]
+        inhabitants: int = Field(ge=0, le=99_999_999)
 
     response = client.responses.parse(
         model=model, input="Describe Paris.", text_format=City, temperature=0, max_output_tokens=200

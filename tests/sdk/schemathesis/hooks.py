@@ -12,10 +12,10 @@ MODEL = os.environ["FUZZER_MODEL"]
 
 # Fields that are refused whatever they say, or beside others: a body that has one learns nothing else.
 REFUSED = {
-    "audio", "best_of", "conversation", "dimensions", "function_call", "functions", "logit_bias", "logprobs",
-    "max_completion_tokens", "modalities", "reasoning_effort", "response_format", "service_tier", "stop",
-    "stream_options", "suffix", "tool_choice", "tools", "top_logprobs", "truncation", "verbosity",
-    "web_search_options",
+    "audio", "best_of", "container", "context_management", "conversation", "dimensions", "function_call", "functions",
+    "inference_geo", "logit_bias", "logprobs", "max_completion_tokens", "mcp_servers", "modalities", "output_config",
+    "reasoning_effort", "response_format", "service_tier", "speed", "stop", "stream_options", "suffix", "thinking",
+    "tool_choice", "tools", "top_logprobs", "truncation", "verbosity", "web_search_options",
 }  # fmt: skip
 
 
@@ -39,6 +39,9 @@ def filter_case(context, case):
 @schemathesis.hook
 def map_headers(context, headers):
     # A version that somebody read is not guessed: without this nothing would ever be changed.
+    # Beside the key that is sent it would be one too many.
+    if headers:
+        headers.pop("x-api-key", None)
     if headers and zlib.crc32(str(headers.get("if-match")).encode()) % 3:
         headers["if-match"] = "*"
     return headers

@@ -1,5 +1,6 @@
 //! The contract's table of permissions, tried on every operation of the document with every kind of role.
 
+use http::Method;
 use serde_json::{Value, json};
 use tests::http::Http;
 use tests::{Answer, Gateway, rights};
@@ -11,8 +12,10 @@ use super::{PERMISSIONS, gateway};
 const OPEN: [&str; 2] = ["healthz", "readyz"];
 
 /// Which permission each operation asks for, as the contract says; `""` is any known caller.
-const TABLE: [(&str, &str); 45] = [
+const TABLE: [(&str, &str); 58] = [
     ("create_chat_completion", "chat"),
+    ("create_message", "chat"),
+    ("count_message_tokens", "chat"),
     ("create_response", "chat"),
     ("retrieve_response", "conversations"),
     ("delete_response", "conversations"),
@@ -53,6 +56,17 @@ const TABLE: [(&str, &str); 45] = [
     ("revoke_token", "keys:manage"),
     ("inspect_token", "keys:manage"),
     ("rotate_signing_key", "keys:manage"),
+    ("read_metrics", "metrics:read"),
+    ("retrieve_log_filter", "metrics:read"),
+    ("update_log_filter", "roles:manage"),
+    ("list_served_models", "models:manage"),
+    ("retrieve_served_model", "models:manage"),
+    ("put_route", "models:manage"),
+    ("delete_route", "models:manage"),
+    ("load_model", "models:manage"),
+    ("unload_model", "models:manage"),
+    ("pin_model", "models:manage"),
+    ("unpin_model", "models:manage"),
     ("list_usage", ""),
     ("list_audit", "usage:read"),
     ("explain_access", "roles:read"),
@@ -91,6 +105,17 @@ async fn prepare(
         "/admin/v1/subjects/{id}" | "/admin/v1/subjects/{id}/data" => {
             admin.post("/admin/v1/subjects", &json!({"id": spare})).await.ok();
             operation.path.replace("{id}", spare)
+        }
+        "/admin/v1/models/{name}" => {
+            let path = format!("/admin/v1/models/{spare}");
+            let route = json!({"targets": [{"model": model}]}).to_string();
+            let call = admin.request(Method::PUT, &path).header("content-type", "application/json");
+            call.body(route).send().await.ok();
+            path
+        }
+        // A response that is told in the background may use it still.
+        path if path.starts_with("/admin/v1/models/{name}/") => {
+            format!("{path}?wait=true").replace("{name}", model)
         }
         "/admin/v1/keys/{id}" => {
             admin.post("/admin/v1/subjects", &json!({"id": spare})).await.ok();
@@ -131,9 +156,10 @@ async fn stored(gateway: &Gateway, maker: &Http, path: &str) -> String {
 
 fn body(operation: &str, model: &str, spare: &str) -> Option<Value> {
     Some(match operation {
-        "create_chat_completion" => {
+        "create_chat_completion" | "create_message" => {
             json!({"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
         }
+        "count_message_tokens" => json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]}),
         "create_completion" => json!({"model": model, "prompt": "Hi", "max_tokens": 1}),
         "create_response" => json!({"model": model, "input": "Hi", "max_output_tokens": 1}),
         "update_conversation" => json!({"metadata": {}}),
@@ -142,6 +168,7 @@ fn body(operation: &str, model: &str, spare: &str) -> Option<Value> {
         "predict" => json!({"prompt": "Hi", "max_tokens": 1}),
         "tokenize" => json!({"prompt": "Hi"}),
         "detokenize" => json!({"tokens": [1]}),
+        "put_route" => json!({"targets": [{"model": model}]}),
         "create_role" => json!({"name": spare}),
         "create_subject" => json!({"id": spare}),
         // Whoever manages only keys makes no subject, but gives one that has nothing a key.
@@ -149,6 +176,7 @@ fn body(operation: &str, model: &str, spare: &str) -> Option<Value> {
         "create_token" => json!({"subject": spare}),
         "inspect_token" => json!({"token": "eyJ"}),
         "update_role" | "update_subject" | "rotate_signing_key" => json!({}),
+        "update_log_filter" => json!({"filter": "info"}),
         "explain_access" => json!({"subject": spare, "permission": "chat"}),
         _ => return None,
     })

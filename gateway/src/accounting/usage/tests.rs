@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use exporter::records::trace::TraceContext;
+
 use super::embedded::EmbeddedUsage;
 use super::redis::RedisUsage;
 use super::{Batch, Counts, Day, Query, Spent, Table, Usage, UsageStore};
@@ -153,6 +155,11 @@ fn record(subject: &str, outcome: Outcome, started: bool) -> Record {
         id: "req_1".into(),
         route: "create",
         subject: subject.into(),
+        role: "user".into(),
+        trace: TraceContext::of(None, &mut rand::rng()),
+        stream: false,
+        refused: None,
+        capped: false,
         started,
         model: "m".into(),
         status: 200,

@@ -93,16 +93,14 @@ impl DataApi {
         let (kept, id) = (&self.app.conversations, listed.id.as_str());
         let read = async {
             Ok(match listed.kind {
-                Kind::Conversation => StoredContent {
-                    conversation: Some(kept.conversation(owner, id).await?),
-                    response: None,
-                    items: kept.items(owner, id).await?,
-                },
-                Kind::Response => StoredContent {
-                    conversation: None,
-                    response: Some(kept.response(owner, id).await?),
-                    items: kept.input_items(owner, id).await?,
-                },
+                Kind::Conversation => {
+                    let (conversation, items) = kept.whole(owner, id).await?;
+                    StoredContent { conversation: Some(conversation), response: None, items }
+                }
+                Kind::Response => {
+                    let (response, items) = kept.whole_response(owner, id).await?;
+                    StoredContent { conversation: None, response: Some(response), items }
+                }
             })
         };
         match read.await {

@@ -3,7 +3,10 @@
 pub mod access;
 pub mod audit;
 pub mod data;
+pub mod diagnostics;
 pub mod keys;
+pub mod models;
+pub mod residency;
 pub mod roles;
 pub mod subjects;
 mod tagged;

@@ -16,6 +16,7 @@ use crate::engine::scripted::{Script, ScriptedEngine};
 use crate::routes::routes;
 use crate::routing::Catalog;
 use crate::shutdown::Lifecycle;
+use crate::telemetry::LogControl;
 
 const KEY: &str = "sk-test";
 
@@ -42,13 +43,17 @@ impl Client {
         let usage = Arc::new(Usage::in_memory());
         let app = App {
             catalog: Catalog::new(vec![Arc::new(ScriptedEngine::new("m", Script::text(["Hello"])))]),
+            local: Arc::default(),
             access: access(KEY),
             admission: limits(),
-            books: Books::new(Arc::clone(&usage) as _),
+            books: Books::new(Arc::clone(&usage) as _, Arc::default()),
             usage,
             conversations: Arc::new(crate::conversation::Conversations::in_memory()),
             lifecycle: Lifecycle::new(),
+            metrics: Arc::default(),
+            log: LogControl::default(),
             limits: HttpLimits::default(),
+            is_worker: false,
         };
         Self { endpoint: routes(Arc::new(app)), key: KEY.to_owned() }
     }
@@ -219,4 +224,73 @@ async fn limits_are_told_and_kept() {
     assert_eq!(left["left"]["requests"], 0, "{left}");
     let spent = 10_000 - left["left"]["tokens"].as_u64().unwrap();
     assert!((1..100).contains(&spent), "what was reserved and not used is given back: {spent}");
+}
+
+#[tokio::test]
+async fn a_route_is_made_used_changed_and_removed_while_the_gateway_runs() {
+    let admin = Client::admin();
+    let ask = json!({"model": "alias", "messages": [{"role": "user", "content": "hi"}]});
+    let path = "/admin/v1/models/alias";
+    assert_eq!(admin.post("/v1/chat/completions", ask.clone()).await.status, 404);
+    let spec = json!({"targets": [{"model": "m", "weight": 3}]});
+    let made = admin.call(Method::PUT, path, None, spec.clone()).await;
+    assert_eq!((made.status, &made.body["route"]["name"]), (200, &json!("alias")), "{}", made.body);
+    let answer = admin.post("/v1/chat/completions", ask.clone()).await;
+    let who = (answer.header("x-sluice-target"), answer.body["model"].as_str());
+    assert_eq!((answer.status, who), (200, (Some("m".to_owned()), Some("alias"))));
+    let listed = admin.get("/v1/models").await.body;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2, "{listed}");
+
+    let change = json!({"targets": [{"model": "m", "weight": 1, "cap": 2}], "retries": 0});
+    assert_eq!(admin.call(Method::PUT, path, None, change.clone()).await.status, 428);
+    let changed = admin.call(Method::PUT, path, made.etag.as_deref(), change.clone()).await;
+    assert_eq!((changed.status, &changed.body["targets"][0]["cap"]), (200, &json!(2)));
+    assert_eq!(admin.call(Method::PUT, path, made.etag.as_deref(), change).await.status, 412);
+    assert_eq!(admin.get(path).await.etag, changed.etag);
+
+    assert_eq!(admin.call(Method::DELETE, path, None, Value::Null).await.status, 428);
+    assert_eq!(admin.call(Method::DELETE, path, Some("*"), Value::Null).await.status, 200);
+    assert_eq!(admin.call(Method::DELETE, path, Some("*"), Value::Null).await.status, 404);
+    assert_eq!(admin.post("/v1/chat/completions", ask).await.status, 404);
+    let audit = admin.get("/admin/v1/audit?limit=3").await.body;
+    let actions: Vec<_> = audit["data"].as_array().unwrap().iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["route.delete", "route.update", "route.create"]);
+}
+
+#[tokio::test]
+async fn every_answer_tells_who_gave_it() {
+    let admin = Client::admin();
+    let ask = json!({"model": "m", "prompt": ["a", "b"]});
+    let answer = admin.post("/v1/completions", ask).await;
+    assert_eq!(answer.header("x-sluice-target").as_deref(), Some("m"));
+    let state = admin.get("/admin/v1/models/m").await.body;
+    assert_eq!(state["targets"][0]["outstanding"], 0);
+    assert_eq!((&state["configured"], &state["targets"][0]["breaker"]), (&json!(true), &json!("closed")));
+    assert_eq!(admin.get("/admin/v1/models/nope").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_route_that_cannot_work_or_goes_beyond_its_makers_rights_is_refused() {
+    let admin = Client::admin();
+    let put = |client: &Client, name: &str, spec: Value| {
+        let (client, path) = (client.with_key(&client.key), format!("/admin/v1/models/{name}"));
+        async move { client.call(Method::PUT, &path, None, spec).await }
+    };
+    let target = |model: &str| json!({"targets": [{"model": model}]});
+    for (spec, param) in [
+        (target("nope"), "targets"),
+        (json!({"targets": [{"model": "m", "weight": 0}]}), "targets"),
+        (json!({"targets": [{"model": "m"}], "retries": 99}), "retries"),
+        (json!({"name": "other", "targets": [{"model": "m"}]}), "name"),
+    ] {
+        let refused = put(&admin, "alias", spec).await;
+        assert_eq!((refused.status, &refused.body["error"]["param"]), (400, &json!(param)));
+    }
+    let policy = json!({"permissions": ["models:manage"], "models": ["alias"]});
+    assert_eq!(admin.post("/admin/v1/roles", json!({"name": "narrow", "policy": policy})).await.status, 200);
+    let narrow = admin.user_key("alice", "narrow").await;
+    let refused = put(&narrow, "alias", target("m")).await;
+    assert_eq!((refused.status, &refused.body["error"]["code"]), (403, &json!("model_not_permitted")));
+    let audit = admin.get("/admin/v1/audit?limit=1").await.body;
+    assert_eq!(audit["data"][0]["after"]["refused"], "the model `m`");
 }

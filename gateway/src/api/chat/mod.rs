@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`.
 
+mod messages;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -13,12 +14,12 @@ use poem_openapi::OpenApi;
 pub use request::{ChatPlan, parse};
 
 use crate::api::generation::{Asked, Begun, keeping};
-use crate::api::payload::{Events, JsonOrEvents, Limited, SerdeJson};
+use crate::api::payload::{Events, JsonOrEvents, Limited, WithBytes};
 use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
 use crate::conversation::{Link, NewTurn};
-use crate::engine::Prompt;
+use crate::engine::{Operation, Prompt, Wire};
 use crate::error::ApiError;
 use crate::stream::chat::{ChatWire, fold};
 use crate::stream::{Frames, Recorded};
@@ -48,13 +49,20 @@ impl ChatApi {
         &self,
         caller: Authorized<permission::Chat>,
         http: &Request,
-        body: SerdeJson<ChatRequest>,
+        body: WithBytes<ChatRequest>,
     ) -> Result<Limited<JsonOrEvents<ChatCompletion, ChatChunk>>, ApiError> {
-        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
-        let plan = settlement.note(ChatPlan::check(body.0))?;
+        let mut settlement = self.app.books.open(generation::origin(http), ROUTE, &caller);
+        let WithBytes(body, bytes) = body;
+        let plan = settlement.note(ChatPlan::check(body))?;
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let ChatPlan { mut request, stream, shape, service_tier, conversation, truncate, .. } = plan;
+        settlement.streams(stream);
         let link = conversation.map_or(Link::None, Link::Conversation);
+        // What changes the request or keeps the answer must see both.
+        if link == Link::None && !truncate {
+            let include_usage = shape.include_usage;
+            request.wire = Some(Wire { body: bytes, operation: Operation::Chat, stream, include_usage });
+        }
         let context = settlement.note(keeping::context(&self.app, &caller, &link).await)?;
         let mut input = Vec::new();
         if let (Prompt::Chat(chat), true) = (&mut request.prompt, link != Link::None) {
@@ -62,7 +70,7 @@ impl ChatApi {
         }
         let head = generation::head("chatcmpl", &*engine, service_tier);
         let asked = Asked::chat(request, truncate);
-        let Begun { events, mut headers, left_out } =
+        let Begun { events, mut headers, left_out, .. } =
             generation::begin(&self.app, &caller, &*engine, asked, settlement).await?;
         headers.extend(keeping::hints(&caller, context.origin.as_deref().unwrap_or(&head.id), left_out));
         let keeper = (link != Link::None).then(|| {
@@ -75,8 +83,7 @@ impl ChatApi {
             let events = self.stream(events, ChatWire::new(&head, shape));
             return Ok(Limited(JsonOrEvents::Events(events), headers));
         }
-        let answer = fold(head, shape, events).await?;
-        Ok(Limited(JsonOrEvents::Json(SerdeJson(answer)), headers))
+        Ok(Limited(fold(head, shape, events).await?.into(), headers))
     }
 }
 

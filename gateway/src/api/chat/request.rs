@@ -5,11 +5,12 @@ use openapi::message::ResponseFormat;
 
 use openapi::responses::ConversationRef;
 
+use super::messages;
 use crate::api::generation::fields::{
     self, integer, invalid, missing, name, only, refuse, unsupported_value,
 };
 use crate::api::generation::sampling::{self, SamplingFields};
-use crate::api::generation::{messages, tools};
+use crate::api::generation::tools;
 use crate::api::payload;
 use crate::engine::{ChatPrompt, GenerationRequest, Prompt};
 use crate::error::ApiError;
@@ -75,6 +76,7 @@ impl ChatPlan {
                 choices,
                 logprobs,
                 format: format(chat.response_format)?,
+                wire: None,
             },
             stream: chat.stream == Some(true),
             shape: StreamShape { choices, logprobs: logprobs.is_some(), include_usage },

@@ -10,11 +10,11 @@ use poem_openapi::OpenApi;
 use crate::api::generation::fields::{integer, invalid, missing, unsupported, unsupported_value};
 use crate::api::generation::sampling::{self, MAX_CHOICES, SamplingFields};
 use crate::api::generation::{Asked, Begun};
-use crate::api::payload::{self, Events, JsonOrEvents, Limited, SerdeJson};
+use crate::api::payload::{self, Events, JsonOrEvents, Limited, WithBytes};
 use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, permission};
-use crate::engine::{Engine, GenerationRequest, Prompt};
+use crate::engine::{Engine, GenerationRequest, Operation, Prompt, Wire};
 use crate::error::ApiError;
 use crate::stream::completion::{CompletionWire, fold};
 use crate::stream::{Frames, StreamShape};
@@ -46,10 +46,16 @@ impl CompletionsApi {
         &self,
         caller: Authorized<permission::Chat>,
         http: &Request,
-        body: SerdeJson<CompletionRequest>,
+        body: WithBytes<CompletionRequest>,
     ) -> Result<Limited<JsonOrEvents<Completion, Completion>>, ApiError> {
-        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
-        let plan = settlement.note(CompletionPlan::check(body.0))?;
+        let mut settlement = self.app.books.open(generation::origin(http), ROUTE, &caller);
+        let WithBytes(body, bytes) = body;
+        let mut plan = settlement.note(CompletionPlan::check(body))?;
+        // Answers to several prompts are joined here.
+        if let [only] = plan.requests.as_mut_slice() {
+            let (stream, include_usage) = (plan.stream, plan.shape.include_usage);
+            only.wire = Some(Wire { body: bytes, operation: Operation::Completion, stream, include_usage });
+        }
         let engine = generation::route(&self.app, &caller, &plan.model, &mut settlement)?;
         let echoes = settlement.note(plan.echoes(&*engine).await)?;
         let Begun { events, headers, .. } =
@@ -60,8 +66,7 @@ impl CompletionsApi {
             let frames = Frames::new(events, wire, self.app.limits.keep_alive);
             return Ok(Limited(JsonOrEvents::Events(Events::new(frames)), headers));
         }
-        let answer = fold(head, plan.shape, echoes, events).await?;
-        Ok(Limited(JsonOrEvents::Json(SerdeJson(answer)), headers))
+        Ok(Limited(fold(head, plan.shape, echoes, events).await?.into(), headers))
     }
 }
 
@@ -115,6 +120,7 @@ impl CompletionPlan {
             choices,
             logprobs,
             format: ResponseFormat::Text,
+            wire: None,
         };
         Ok(Self {
             model: asked.model,

@@ -20,10 +20,20 @@ pub(super) fn bound_output(
         let message = format!("this credential may ask for {cap} tokens an answer at most");
         return Err(ApiError::invalid(message).with_param("max_tokens").with_code("output_cap_exceeded"));
     }
+    if request.max_tokens.is_none() {
+        request.max_tokens = left_open(caller);
+        // The client's own words do not have the bound.
+        request.wire = request.wire.filter(|_| request.max_tokens.is_none());
+    }
+    Ok(request)
+}
+
+/// What bounds an answer whose length was left open, where something of the caller's does.
+pub(super) fn left_open(caller: &Principal) -> Option<u32> {
+    let policy = &caller.policy;
     let limited = [policy.tokens_per_minute, policy.tokens_per_day].into_iter().flatten().min();
     let reserved = limited.map(|limit| u32::try_from(limit / 2).unwrap_or(u32::MAX).clamp(1, RESERVED));
-    request.max_tokens = request.max_tokens.or([policy.output_cap, reserved].into_iter().flatten().min());
-    Ok(request)
+    [policy.output_cap, reserved].into_iter().flatten().min()
 }
 
 /// Refuses a prompt that is longer than the caller may send.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use openapi::admin::policy::PermissionName;
-use openapi::message::{Message, Role};
+use openapi::message::Message;
 use openapi::responses::Item;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::auth::Principal;
+use crate::conversation::fit::is_instruction;
 use crate::conversation::{Context, Link, NewTurn, item};
 use crate::error::ApiError;
 use crate::limits::Headers;
@@ -34,8 +35,7 @@ pub(crate) async fn context(app: &App, caller: &Principal, link: &Link) -> Resul
 /// each request, as plain chat clients do, are not repeated where the conversation begins with them.
 pub(crate) fn go_on(context: &Context, new: &[Message]) -> (Vec<Message>, Vec<Item>) {
     let mut messages = item::messages(&context.items);
-    let instructs = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
-    let leading = new.iter().take_while(instructs).count();
+    let leading = new.iter().take_while(|message| is_instruction(message)).count();
     let repeated = new.get(..leading).is_some_and(|instructions| messages.starts_with(instructions));
     let skipped = if repeated { leading } else { 0 };
     let fresh = || new.iter().skip(skipped);
@@ -59,8 +59,8 @@ pub(crate) fn keeper(app: &App, caller: &Principal, turn: NewTurn, draft: Option
 pub(crate) fn hints(caller: &Principal, origin: &str, left_out: usize) -> Headers {
     let digest =
         Sha256::new().chain_update(&*caller.subject).chain_update([0]).chain_update(origin).finalize();
-    let short = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let affinity = HeaderValue::try_from(format!("{short:016x}")).ok().map(|value| (AFFINITY, value));
+    let affinity =
+        HeaderValue::try_from(format!("{:016x}", super::short(&digest))).ok().map(|value| (AFFINITY, value));
     let truncated = (left_out > 0).then(|| (TRUNCATED, HeaderValue::from(left_out)));
     affinity.into_iter().chain(truncated).collect()
 }

@@ -5,7 +5,6 @@ mod caps;
 pub(crate) mod fields;
 mod fitting;
 pub(crate) mod keeping;
-pub(crate) mod messages;
 pub(crate) mod sampling;
 pub(crate) mod tools;
 
@@ -15,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::Request;
+use poem::http::{HeaderName, HeaderValue};
 use rand::RngExt as _;
 use sha2::{Digest, Sha256};
 
 use self::fitting::Fitted;
-use crate::accounting::Settlement;
+use crate::accounting::{Origin, Settlement};
 use crate::api::start_for;
 use crate::app::App;
 use crate::auth::Principal;
@@ -32,21 +32,28 @@ use crate::stream::{Head, Watched, merge};
 
 /// Another replica, or this one restarted, may be there.
 const RETRY_AFTER_DRAINING: Duration = Duration::from_secs(1);
+/// Which model answers: another than was asked for, where a route stands before it.
+const TARGET: HeaderName = HeaderName::from_static("x-sluice-target");
 
-/// The request's id, as the access log has it.
-pub(crate) fn request_id(request: &Request) -> Arc<str> {
-    request.data::<RequestId>().map_or_else(|| RequestId::generate().as_str().into(), |id| id.as_str().into())
+/// The request's id, as the access log has it, and its trace.
+pub(crate) fn origin(request: &Request) -> Origin {
+    let id = request.data::<RequestId>();
+    let id = id.map_or_else(|| RequestId::generate().as_str().into(), |id| id.as_str().into());
+    Origin::new(id, request.headers().get("traceparent").map(HeaderValue::as_bytes))
 }
 
 /// The engine of the model that is named, or the first one where none is. What the caller may not use is refused
 /// before it is looked for: so nobody learns whether it exists.
 pub(crate) fn named(app: &App, caller: &Principal, model: Option<&str>) -> Result<Arc<dyn Engine>, ApiError> {
-    if let Some(model) = model {
-        caller.require_model(model)?;
-    }
-    let engine = app.catalog.resolve_or_default(model)?;
-    caller.require_model(&engine.card().id)?;
-    Ok(engine)
+    let first;
+    let model = if let Some(model) = model {
+        model
+    } else {
+        first = app.catalog.default_name()?;
+        &*first
+    };
+    caller.require_model(model)?;
+    app.catalog.resolve_for(model, &caller.subject)
 }
 
 /// The engine that serves the model, as long as new work is taken.
@@ -57,7 +64,7 @@ pub(crate) fn route(
     settlement: &mut Settlement,
 ) -> Result<Arc<dyn Engine>, ApiError> {
     settlement.note(caller.require_model(model))?;
-    let engine = settlement.note(app.catalog.resolve(model))?;
+    let engine = settlement.note(app.catalog.resolve_for(model, &caller.subject))?;
     settlement.routed(&engine.card().id);
     if app.lifecycle.is_draining() {
         let draining =
@@ -84,6 +91,8 @@ pub(crate) async fn begin(
     let mut prepared = Vec::with_capacity(requests.len());
     let mut left_out = 0;
     for request in requests {
+        let cap = caps::left_open(caller).filter(|_| request.max_tokens.is_none());
+        let cap = cap.map(|cap| cap.saturating_mul(request.choices));
         let fitted = if truncate {
             fitting::prepare_some(caller, engine, request).await
         } else {
@@ -92,20 +101,28 @@ pub(crate) async fn begin(
         let Fitted { ready, left_out: less } = settlement.note(fitted)?;
         left_out += less;
         settlement.prompt(ready.prompt_tokens());
+        if cap == Some(ready.max_output_tokens()) {
+            settlement.capped();
+        }
         prepared.push(ready);
     }
+    let prompt_tokens = prepared.iter().map(|ready| prompt_tokens(&**ready)).fold(0, u32::saturating_add);
     let tokens: u64 = prepared.iter().map(|ready| most_tokens(&**ready)).sum();
     let admission = settlement.note(admit(app, caller, tokens).await)?;
-    let headers = admission.standing().headers();
+    let mut headers = admission.standing().headers();
     settlement.admitted(admission);
+    // Who leaves while the answer is waited for pays the prompt; where it is refused after all, nobody does.
+    settlement.started();
     let mut generations = Vec::with_capacity(prepared.len());
     for ready in prepared {
         // Dropped on an error, the generations before it are cancelled.
         generations.push(settlement.note(ready.start(start.clone()).await.map_err(ApiError::from))?);
     }
-    settlement.started();
-    let events = Watched::new(merge(generations, choices), settlement, app.lifecycle.killed_token(), live);
-    Ok(Begun { events, headers, left_out })
+    let generation = merge(generations, choices);
+    let target = generation.target.as_deref().unwrap_or(&engine.card().id);
+    headers.extend(HeaderValue::try_from(target).ok().map(|target| (TARGET, target)));
+    let events = Watched::new(generation, settlement, app.lifecycle.killed_token(), live);
+    Ok(Begun { events, headers, left_out, prompt_tokens })
 }
 
 /// What is to be generated.
@@ -133,12 +150,18 @@ pub(crate) struct Begun {
     pub(crate) headers: Headers,
     /// Messages that were left out to fit the window.
     pub(crate) left_out: usize,
+    /// Tokens of all prompts together.
+    pub(crate) prompt_tokens: u32,
+}
+
+fn prompt_tokens(ready: &dyn Prepared) -> u32 {
+    let (TokenCount::Exact(tokens) | TokenCount::Estimate(tokens)) = ready.prompt_tokens();
+    tokens
 }
 
 /// The most tokens that a prepared request can use.
 fn most_tokens(ready: &dyn Prepared) -> u64 {
-    let (TokenCount::Exact(prompt) | TokenCount::Estimate(prompt)) = ready.prompt_tokens();
-    u64::from(prompt) + u64::from(ready.max_output_tokens())
+    u64::from(prompt_tokens(ready)) + u64::from(ready.max_output_tokens())
 }
 
 /// What every chunk of the answer begins with.
@@ -161,6 +184,10 @@ fn fingerprint(model: &str, window: u32) -> String {
         .chain_update(model)
         .chain_update(window.to_le_bytes())
         .finalize();
-    let short = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("fp_{:010x}", short >> 24)
+    format!("fp_{:010x}", short(&digest) >> 24)
+}
+
+/// The first bytes of a digest, where few tell things apart well enough.
+fn short(digest: &[u8]) -> u64 {
+    digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -2,6 +2,7 @@
 
 use openapi::chat::{ChatRequest, NumberMap, Stop, StreamOptions};
 use openapi::completions::CompletionRequest;
+use openapi::messages::MessagesRequest;
 use openapi::responses::ResponseRequest;
 
 use super::fields::{at_most, decimal, integer, invalid, unsupported_value};
@@ -52,6 +53,23 @@ macro_rules! sampling_fields_of {
 sampling_fields_of!(ChatRequest);
 sampling_fields_of!(CompletionRequest);
 sampling_fields_of!(ResponseRequest);
+
+/// Anthropic has fewer of them.
+impl<'a> From<&'a MessagesRequest> for SamplingFields<'a> {
+    fn from(request: &'a MessagesRequest) -> Self {
+        Self {
+            temperature: request.temperature,
+            top_p: request.top_p,
+            top_k: request.top_k,
+            min_p: None,
+            repeat_penalty: None,
+            frequency_penalty: None,
+            presence_penalty: None,
+            logit_bias: None,
+            seed: None,
+        }
+    }
+}
 
 impl SamplingFields<'_> {
     /// The checked parameters, OpenAI's defaults where absent.

@@ -23,12 +23,23 @@ impl<T: ApiResponse> ApiResponse for Limited<T> {
         let mut meta = T::meta();
         for response in &mut meta.responses {
             response.headers.extend(["requests", "tokens"].into_iter().flat_map(headers_of));
+            response.headers.push(target());
         }
         meta
     }
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+    }
+}
+
+fn target() -> MetaHeader {
+    MetaHeader {
+        name: "x-sluice-target".to_owned(),
+        description: Some("The model that answers, where a route may choose among several.".to_owned()),
+        required: false,
+        deprecated: false,
+        schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod limited;
+mod optional;
 
 use std::io;
 use std::marker::PhantomData;
@@ -20,8 +21,10 @@ use serde::de::DeserializeOwned;
 
 pub use self::bounded::{BodyTooLong, bound_body};
 pub use self::limited::Limited;
+pub use self::optional::OptionalJson;
 use crate::error::rescue::shorten;
 use crate::error::{ApiError, ErrorKind};
+use crate::stream::Whole;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -29,6 +32,36 @@ const EVENTS: &str = "text/event-stream";
 /// A JSON body, in either direction.
 #[derive(Debug, Clone)]
 pub struct SerdeJson<T>(pub T);
+
+/// A JSON body, and its bytes as they came.
+#[derive(Debug, Clone)]
+pub struct WithBytes<T>(pub T, pub Bytes);
+
+impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for WithBytes<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    const PARAM_IS_REQUIRED: bool = true;
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        openapi::schema::register::<T>(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        SerdeJson::<T>::request_meta()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        check_content_type(request.content_type())?;
+        let bytes = read(body.take()?).await?;
+        Ok(Self(parse(&bytes)?, bytes))
+    }
+}
 
 impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for SerdeJson<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -48,11 +81,10 @@ impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for SerdeJson
     async fn from_request(
         request: &'a Request,
         body: &mut RequestBody,
-        _: ExtractParamOptions<()>,
+        options: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        check_content_type(request.content_type())?;
-        let bytes = read(body.take()?).await?;
-        Ok(Self(parse(&bytes)?))
+        let WithBytes(value, _) = WithBytes::from_request(request, body, options).await?;
+        Ok(Self(value))
     }
 }
 
@@ -114,7 +146,8 @@ fn parse_last_wins<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
 }
 
 fn explain<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> ApiError {
-    if !error.is_data() {
+    // serde_json takes `null` for an enum's name to be a mistake of syntax.
+    if !error.is_data() && serde_json::from_str::<serde_json::Value>(text).is_err() {
         return ApiError::invalid(format!("the request body is not valid JSON: {error}"))
             .with_code("invalid_json");
     }
@@ -184,14 +217,26 @@ fn success(description: &'static str, content: Vec<MetaMediaType>) -> MetaRespon
 pub enum JsonOrEvents<T, C> {
     /// The whole answer.
     Json(SerdeJson<T>),
+    /// The whole answer as another server wrote it.
+    Passed(Bytes),
     /// Its chunks.
     Events(Events<C>),
+}
+
+impl<T, C> From<Whole<T>> for JsonOrEvents<T, C> {
+    fn from(answer: Whole<T>) -> Self {
+        match answer {
+            Whole::Folded(answer) => Self::Json(SerdeJson(answer)),
+            Whole::Passed(bytes) => Self::Passed(bytes),
+        }
+    }
 }
 
 impl<T: Serialize + Send, C: Send> IntoResponse for JsonOrEvents<T, C> {
     fn into_response(self) -> Response {
         match self {
             Self::Json(json) => json.into_response(),
+            Self::Passed(bytes) => Response::builder().content_type(JSON).body(bytes),
             Self::Events(events) => events.into_response(),
         }
     }
@@ -200,7 +245,7 @@ impl<T: Serialize + Send, C: Send> IntoResponse for JsonOrEvents<T, C> {
 impl<T: Serialize + JsonSchema + Send, C: JsonSchema + Send> ApiResponse for JsonOrEvents<T, C> {
     fn meta() -> MetaResponses {
         success(
-            "The answer, or with `stream` its chunks: `data: {…}` events, the last one `data: [DONE]`.",
+            "The answer, or with `stream` its events; those of chat and text completions end with `data: [DONE]`.",
             vec![media_type::<T>(JSON), media_type::<C>(EVENTS)],
         )
     }

@@ -165,6 +165,14 @@ pub(super) async fn follow(
             "the events of this response are not kept any more, or never were; ask for it without 'stream'";
         return Err(ApiError::new(ErrorKind::NotFound, text).with_code("events_not_found"));
     }
+    // Who has read the last event already waits for nothing.
+    let read = match after {
+        Some(after) if page.is_empty() => {
+            app.conversations.replay(owner, id, after.checked_sub(1), 1).await?
+        }
+        _ => Vec::new(),
+    };
+    let over = page.iter().chain(&read).any(|(_, event)| is_last(event));
     let reader = Reader {
         app: Arc::clone(app),
         owner: Arc::clone(owner),
@@ -172,7 +180,7 @@ pub(super) async fn follow(
         after,
         page: page.into(),
         said: Instant::now(),
-        over: false,
+        over,
     };
     Ok(stream::unfold(reader, |mut reader| async move {
         let next = reader.next().await?;
@@ -191,6 +199,14 @@ struct Reader {
 }
 
 impl Reader {
+    /// Whether no last event will come: a response that was given up has none, nor has one whose maker is gone. One
+    /// that is whole has, though the store may know of its end a moment sooner.
+    async fn is_given_up(&self) -> bool {
+        let Ok(now) = current(&self.app, &self.owner, &self.id).await else { return false };
+        let told = alive(&self.app, &self.owner, &self.id).await;
+        now.status == ResponseStatus::Cancelled || (now.status.is_final() && told.is_ok_and(|alive| !alive))
+    }
+
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if !self.page.is_empty() {
@@ -211,15 +227,13 @@ impl Reader {
                 // The response goes on elsewhere, or fails: its reader comes back for the rest.
                 () = killed.cancelled() => return None,
             }
-            // Looked at before the events: what ends in between is read in the next round.
-            let ended =
-                current(&self.app, &self.owner, &self.id).await.is_ok_and(|now| now.status.is_final());
             let more = self.app.conversations.replay(&self.owner, &self.id, self.after, PAGE).await;
             match more {
-                Ok(page) => {
-                    self.over = ended && page.is_empty();
+                Ok(page) if !page.is_empty() => {
+                    self.over = page.last().is_some_and(|(_, event)| is_last(event));
                     self.page = page.into();
                 }
+                Ok(_) => self.over = self.is_given_up().await,
                 Err(error) => tracing::debug!(%error, "events could not be read; trying again"),
             }
             if self.page.is_empty() && !self.over && self.said.elapsed() >= self.app.limits.keep_alive {
@@ -228,4 +242,12 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether an event is the last of its response.
+fn is_last(event: &[u8]) -> bool {
+    ["completed", "incomplete", "failed"].iter().any(|end| {
+        let name = event.strip_prefix(b"event: response.").and_then(|rest| rest.strip_prefix(end.as_bytes()));
+        name.is_some_and(|rest| rest.starts_with(b"\n"))
+    })
 }

@@ -25,7 +25,7 @@ use crate::api::{Tag, generation};
 use crate::app::App;
 use crate::auth::{Authorized, Principal, permission};
 use crate::clock::Clock;
-use crate::conversation::{Link, NewTurn};
+use crate::conversation::{Link, NewTurn, item};
 use crate::engine::Prompt;
 use crate::error::ApiError;
 use crate::stream::response::{Draft, ResponseWire, fold};
@@ -52,19 +52,20 @@ impl ResponsesApi {
         http: &Request,
         body: SerdeJson<ResponseRequest>,
     ) -> Result<Limited<JsonOrEvents<Response, ResponseEvent>>, ApiError> {
-        let mut settlement = self.app.books.open(generation::request_id(http), ROUTE, &caller.subject);
+        let mut settlement = self.app.books.open(generation::origin(http), ROUTE, &caller);
         let plan = settlement.note(ResponsePlan::check(body.0))?;
         let engine = generation::route(&self.app, &caller, &plan.response.model, &mut settlement)?;
         let store = settlement.note(stores(&caller, &plan))?;
         let ResponsePlan { mut response, mut request, input, link, truncate, stream, .. } = plan;
+        settlement.streams(stream);
         let context = settlement.note(keeping::context(&self.app, &caller, &link).await)?;
         if let Prompt::Chat(chat) = &mut request.prompt {
             let all: Vec<_> = context.items.iter().chain(&input).cloned().collect();
             chat.messages = instructions(&response).into_iter().collect();
-            chat.messages.extend(crate::conversation::item::messages(&all));
+            chat.messages.extend(item::messages(&all));
         }
         let asked = Asked::chat(request, truncate);
-        let Begun { events, mut headers, left_out } =
+        let Begun { events, mut headers, left_out, .. } =
             generation::begin(&self.app, &caller, &*engine, asked, settlement).await?;
         headers.extend(keeping::hints(&caller, context.origin.as_deref().unwrap_or(&response.id), left_out));
         response.model.clone_from(&engine.card().id);
@@ -199,13 +200,8 @@ fn stores(caller: &Principal, plan: &ResponsePlan) -> Result<bool, ApiError> {
 }
 
 fn instructions(response: &Response) -> Option<Message> {
-    response.instructions.as_ref().map(|text| Message {
-        role: Role::System,
-        content: Some(Content::Text(text.clone())),
-        name: None,
-        tool_calls: None,
-        tool_call_id: None,
-        refusal: None,
-        reasoning_content: None,
-    })
+    response
+        .instructions
+        .as_ref()
+        .map(|text| Message { content: Some(Content::Text(text.clone())), ..item::blank(Role::System) })
 }

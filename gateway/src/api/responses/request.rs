@@ -79,6 +79,7 @@ impl ResponsePlan {
             choices: 1,
             logprobs,
             format,
+            wire: None,
         };
         let (store, stream) = (asked.store, asked.stream == Some(true));
         let response = unmade(asked, listed, text, max_tokens, logprobs.unwrap_or_default());

@@ -371,6 +371,8 @@ mod background {
             let path = format!("{PATH}/{id}?stream=true&starting_after={after}");
             assert_eq!(events(&surface, &path, None).await, all[after + 1..]);
         }
+        let path = format!("{PATH}/{id}?stream=true&starting_after={}", all.len() - 1);
+        assert_eq!(events(&surface, &path, None).await, [] as [Value; 0], "nothing is left, nor waited for");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 mod explain;
 mod keys;
 mod roles;
+mod routes;
 mod subjects;
 #[cfg(test)]
 mod tests;
@@ -58,7 +59,10 @@ impl<'a> Admin<'a> {
     async fn apply(&self, change: Change, action: &'static str) -> Outcome<u64> {
         let new = matches!(
             change,
-            Change::PutRole(_, Expected::New) | Change::PutSubject(_, Expected::New) | Change::NewKey(..)
+            Change::PutRole(_, Expected::New)
+                | Change::PutSubject(_, Expected::New)
+                | Change::PutRoute(_, Expected::New)
+                | Change::NewKey(..)
         );
         let target = change.target().to_owned();
         match self.access.store().apply(change, self.note(action)).await {

@@ -2,6 +2,7 @@
 
 use openapi::admin::audit::AuditEntry;
 use openapi::admin::keys::Key;
+use openapi::admin::models::KeptRoute;
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
 use serde::Serialize;
@@ -20,6 +21,7 @@ pub(super) enum Table {
     Roles,
     Subjects,
     Keys,
+    Routes,
 }
 
 /// What is kept as JSON by its name.
@@ -43,6 +45,14 @@ impl Kept for Role {
 
 impl Kept for Subject {
     const TABLE: Table = Table::Subjects;
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Kept for KeptRoute {
+    const TABLE: Table = Table::Routes;
 
     fn version(&self) -> u64 {
         self.version
@@ -130,6 +140,12 @@ fn make(tables: &mut impl Tables, change: Change, version: u64, now: u64) -> Res
             tables.revoke(&tokens_of(&id), now.saturating_add(REVOKED_FOR), now)?;
             Ok(done)
         }
+        Change::PutRoute(mut route, expected) => {
+            route.version = version;
+            let name = route.spec.name.clone();
+            put(tables, &name, &route, expected)
+        }
+        Change::DeleteRoute(name, expected) => delete::<KeptRoute>(tables, &name, expected),
         Change::NewKey(key, hash) => {
             if !tables.add_hash(&hash, &key.id)? {
                 return Err(StoreError::Conflict);
@@ -182,7 +198,12 @@ fn touches_admin(tables: &mut impl Tables, change: &Change) -> Result<bool, Stor
         }
         Change::PutSubject(Subject { id, .. }, _) | Change::DeleteSubject(id, _) => is_admin(tables, id),
         Change::PutKey(key) => is_admin(tables, &key.subject),
-        Change::DeleteRole(..) | Change::NewKey(..) | Change::RevokeToken(..) | Change::Told(..) => Ok(false),
+        Change::DeleteRole(..)
+        | Change::PutRoute(..)
+        | Change::DeleteRoute(..)
+        | Change::NewKey(..)
+        | Change::RevokeToken(..)
+        | Change::Told(..) => Ok(false),
     }
 }
 

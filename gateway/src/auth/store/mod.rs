@@ -2,6 +2,7 @@
 
 mod change;
 pub mod embedded;
+pub mod metered;
 pub mod redis;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod tests;
 use futures_util::future::BoxFuture;
 use openapi::admin::audit::AuditEntry;
 use openapi::admin::keys::Key;
+use openapi::admin::models::KeptRoute;
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
 
@@ -41,6 +43,10 @@ pub enum Change {
     NewKey(Key, KeyHash),
     /// Replaces a key's record, not its secret.
     PutKey(Key),
+    /// Makes or replaces a route.
+    PutRoute(KeptRoute, Expected),
+    /// Removes a route.
+    DeleteRoute(String, Expected),
     /// Refuses a token by its `jti`, until a time when it has ended by itself.
     RevokeToken(String, u64),
     /// Changes nothing; something that was done to a target elsewhere, or was refused, is told to the audit.
@@ -61,9 +67,11 @@ impl Change {
         match self {
             Self::PutRole(role, _) => &role.name,
             Self::PutSubject(subject, _) => &subject.id,
+            Self::PutRoute(route, _) => &route.spec.name,
             Self::NewKey(key, _) | Self::PutKey(key) => &key.id,
             Self::DeleteRole(name, _)
             | Self::DeleteSubject(name, _)
+            | Self::DeleteRoute(name, _)
             | Self::RevokeToken(name, _)
             | Self::Told(name, _) => name,
         }
@@ -112,7 +120,7 @@ pub trait SharedKeys: std::fmt::Debug + Send + Sync + 'static {
 /// What a store answers, in its time.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Roles, subjects, keys and the audit. A change is in force for whoever asks after it was answered.
+/// Roles, subjects, keys, routes and the audit. A change is in force for whoever asks after it was answered.
 pub trait AuthStore: Send + Sync + 'static {
     /// Another after every change, also those of other processes; what was read at a version holds as long as it
     /// stands.
@@ -129,6 +137,10 @@ pub trait AuthStore: Send + Sync + 'static {
     fn role<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Role>>;
     /// All roles, by name.
     fn roles(&self) -> Answer<'_, Vec<Role>>;
+    /// A route by its name.
+    fn route<'a>(&'a self, name: &'a str) -> Answer<'a, Option<KeptRoute>>;
+    /// All routes, by name.
+    fn routes(&self) -> Answer<'_, Vec<KeptRoute>>;
     /// A subject by its id.
     fn subject<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Subject>>;
     /// Subjects behind `after`, by id.

@@ -1,6 +1,7 @@
 //! What every store must do, whatever keeps it.
 
 use openapi::admin::keys::Key;
+use openapi::admin::models::KeptRoute;
 use openapi::admin::policy::{Policy, PolicyChange};
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
@@ -9,6 +10,7 @@ use super::embedded::{EmbeddedStore, version_on_disk};
 use super::redis::RedisStore;
 use super::{AuthStore, Change, Expected, Note, REVOKED_FOR, StoreError, tokens_of};
 use crate::auth::{first_key, secret};
+use crate::redis_link::test_cluster::Cluster;
 use crate::redis_link::test_server::Server;
 
 pub(super) fn note() -> Note {
@@ -73,6 +75,15 @@ macro_rules! conformance {
                 super::$case(&*super::with_admin(store).await).await;
             })*
         }
+
+        mod in_a_cluster {
+            $(#[tokio::test]
+            async fn $case() {
+                let cluster = super::Cluster::start().await;
+                let store = super::RedisStore::open(cluster.link()).await.unwrap();
+                super::$case(&*super::with_admin(store).await).await;
+            })*
+        }
     };
 }
 
@@ -83,6 +94,7 @@ conformance! {
     the_last_admin_stays
     a_removed_subject_takes_its_keys_along
     a_role_that_subjects_have_stays
+    a_route_is_kept_replaced_and_removed_by_its_version
     keys_are_found_by_their_secrets_and_remember_their_last_use
     revoked_tokens_are_forgotten_when_their_time_is_over
     pages_follow_each_other_without_gap_or_repeat
@@ -94,6 +106,30 @@ async fn a_fresh_store_has_the_built_in_roles(store: &dyn AuthStore) {
     let names: Vec<String> = store.roles().await.unwrap().into_iter().map(|role| role.name).collect();
     assert_eq!(names, ["admin", "operator", "user", "viewer"]);
     assert!(store.has_admin(7).await.unwrap());
+}
+
+async fn a_route_is_kept_replaced_and_removed_by_its_version(store: &dyn AuthStore) {
+    let route = |weight| KeptRoute {
+        spec: serde_json::from_value(serde_json::json!({
+            "name": "org/x", "targets": [{"model": "m", "weight": weight}]
+        }))
+        .unwrap(),
+        version: 0,
+    };
+    let first = store.apply(Change::PutRoute(route(1), Expected::New), note()).await.unwrap();
+    let again = Change::PutRoute(route(2), Expected::New);
+    assert_eq!(store.apply(again, note()).await, Err(StoreError::Conflict));
+    let replaced = Change::PutRoute(route(3), Expected::Version(first));
+    let second = store.apply(replaced, note()).await.unwrap();
+    let kept = store.route("org/x").await.unwrap().unwrap();
+    assert_eq!((kept.version, kept.spec.targets[0].weight), (second, 3));
+    assert_eq!(store.routes().await.unwrap(), [kept]);
+    let late = Change::DeleteRoute("org/x".to_owned(), Expected::Version(first));
+    assert_eq!(store.apply(late, note()).await, Err(StoreError::Conflict));
+    store.apply(Change::DeleteRoute("org/x".to_owned(), Expected::Version(second)), note()).await.unwrap();
+    assert_eq!(store.routes().await.unwrap(), []);
+    let audited = store.audit(None, 1).await.unwrap().remove(0);
+    assert_eq!((audited.target.as_str(), audited.after), ("org/x", None));
 }
 
 async fn a_change_is_there_and_makes_another_version(store: &dyn AuthStore) {

@@ -4,6 +4,7 @@
 //! learns so that the response was cancelled; a log that is silent for [`SILENCE`] has lost its writer.
 
 pub mod memory;
+pub mod metered;
 pub mod redis;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use super::memory::MemoryLog;
 use super::redis::RedisLog;
 use super::{EventLog, Numbered, SILENCE};
 use crate::clock::Clock;
+use crate::redis_link::test_cluster::Cluster;
 use crate::redis_link::test_server::Server;
 
 fn events(numbers: std::ops::Range<u64>) -> Vec<Numbered> {
@@ -72,6 +73,12 @@ async fn a_log_in_memory_conforms() {
 async fn a_log_in_redis_conforms() {
     let server = Server::start().await;
     all(&RedisLog::new(server.link())).await;
+}
+
+#[tokio::test]
+async fn a_log_in_a_cluster_conforms() {
+    let cluster = Cluster::start().await;
+    all(&RedisLog::new(cluster.link())).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod embedded;
+pub mod metered;
 pub mod redis;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@
 //! remembered per row, slots are checked, and a split cache never copies cells.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
@@ -13,7 +14,9 @@ use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
+use parking_lot::Mutex;
 
+use super::adapter::Adapter;
 use super::compute::{Compute, ComputeError, Limits, Row, Saved, Slot};
 use super::memory_file::MemoryFile;
 use super::model::{LoadError, backend};
@@ -32,6 +35,26 @@ pub struct ContextSettings {
     pub threads: u32,
     /// Compute threads while prefilling.
     pub batch_threads: u32,
+    /// What the weights are adapted by.
+    pub adapter: Option<Arc<Adapter>>,
+}
+
+/// Held while a context is made: llama.cpp may write to the model meanwhile, which contexts share.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Makes a context, with the adapter where there is one.
+fn make<'m>(
+    model: &'m LlamaModel,
+    params: LlamaContextParams,
+    settings: &ContextSettings,
+) -> Result<LlamaContext<'m>, LoadError> {
+    let _making = MAKING.lock();
+    let mut context =
+        model.new_context(backend()?, params).map_err(|error| LoadError::Context(error.to_string()))?;
+    if let Some(adapter) = &settings.adapter {
+        adapter.apply(&mut context)?;
+    }
+    Ok(context)
 }
 
 /// A generating context over a model's weights.
@@ -55,8 +78,7 @@ impl<'m> LlamaCompute<'m> {
             .with_kv_unified(limits.unified)
             // The whole window of sliding-window layers is kept, so that a sequence can be cut at any token.
             .with_swa_full(true);
-        let context =
-            model.new_context(backend()?, params).map_err(|error| LoadError::Context(error.to_string()))?;
+        let context = make(model, params, settings)?;
         let rows = usize::try_from(limits.batch).unwrap_or(usize::MAX);
         Ok(Self { context, limits, batch: LlamaBatch::new(rows, 1), computed: Vec::with_capacity(rows) })
     }
@@ -191,11 +213,7 @@ impl<'m> EmbeddingCompute<'m> {
             .with_n_seq_max(EMBEDDING_SEQUENCES)
             .with_kv_unified(true)
             .with_embeddings(true);
-        let pooled = |pooling| {
-            model
-                .new_context(backend()?, params.clone().with_pooling_type(pooling))
-                .map_err(|error| LoadError::Context(error.to_string()))
-        };
+        let pooled = |pooling| make(model, params.clone().with_pooling_type(pooling), settings);
         // The file's own pooling where it names one; a generating model names none and is averaged.
         let context = match pooled(LlamaPoolingType::Unspecified)? {
             context if names_pooling(model) => context,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use crate::engine::{EngineError, EngineLoad};
+use crate::telemetry::metrics::model::Model;
+use parking_lot::Mutex;
 
 /// Shared between the scheduler, which writes, and the requests, which read. Relaxed: each value stands alone.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct Gauges {
     kv_used: AtomicU32,
     kv_cells: AtomicU32,
     preempted: AtomicU64,
+    model: Arc<Model>,
     queue: u32,
     pace: Mutex<Pace>,
     spill: Arc<SpillCounts>,
@@ -70,8 +71,8 @@ struct Pace {
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);
 
 impl Gauges {
-    /// For a queue of at most `queue` sequences.
-    pub fn new(queue: u32) -> Self {
+    /// For a queue of at most `queue` sequences; `model` counts what the steps compute.
+    pub fn new(queue: u32, model: Arc<Model>) -> Self {
         Self {
             ready: AtomicBool::new(false),
             running: AtomicU32::new(0),
@@ -79,6 +80,7 @@ impl Gauges {
             kv_used: AtomicU32::new(0),
             kv_cells: AtomicU32::new(1),
             preempted: AtomicU64::new(0),
+            model,
             queue,
             pace: Mutex::new(Pace { last: None, interval: Duration::from_secs(1) }),
             spill: Arc::default(),
@@ -137,6 +139,15 @@ impl Gauges {
         self.kv_cells.store(kv_cells, Ordering::Relaxed);
     }
 
+    pub(super) fn stepped(&self, tokens: usize) {
+        self.model.batch.observe(tokens as f64);
+    }
+
+    pub(super) fn drafted(&self, drafted: usize, accepted: usize) {
+        self.model.drafted_tokens.inc_by(drafted as u64);
+        self.model.accepted_tokens.inc_by(accepted as u64);
+    }
+
     pub(super) fn finished(&self) {
         let now = Instant::now();
         let mut pace = self.pace.lock();
@@ -145,6 +156,11 @@ impl Gauges {
             let interval = now.saturating_duration_since(last).min(Duration::from_mins(1));
             pace.interval = (pace.interval * 7 + interval) / 8;
         }
+    }
+
+    /// Tokens drafted, and those of them that were right.
+    pub fn drafts(&self) -> (u64, u64) {
+        (self.model.drafted_tokens.get(), self.model.accepted_tokens.get())
     }
 
     /// What became of sequences on disk.

@@ -110,10 +110,11 @@ impl OutputStream {
             FinishReason::Stop if answer.parser.called_tools() => FinishReason::ToolCalls,
             other => other,
         };
+        let stop = answer.parser.stopped_by().map(Arc::from);
         if !self.parts.is_empty() {
             self.release(choice, 0, None);
         }
-        self.ready.push_back(Event::Finished { choice, reason });
+        self.ready.push_back(Event::Finished { choice, reason, stop });
         if self.answers.iter().all(|answer| !answer.open) {
             self.ready.push_back(Event::Done(self.usage));
             self.ended = true;

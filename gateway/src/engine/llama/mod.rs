@@ -3,12 +3,16 @@
 //! A request is rendered and counted where it arrives (`prepare`), then handed to the one thread that owns the
 //! context ([`scheduler`]), which sends drawn tokens back; they become events where the stream is read ([`generation`]).
 
+mod adapter;
 pub mod compute;
 pub mod constraint;
 pub mod context;
+mod devices;
 mod embedding;
+mod footprint;
 pub mod gauges;
 pub mod generation;
+mod header;
 pub mod kv;
 pub mod memory_file;
 pub mod model;
@@ -20,6 +24,7 @@ pub mod scheduler;
 pub mod sequence;
 #[cfg(test)]
 mod simulated;
+pub mod speculation;
 pub mod template;
 mod thread;
 pub mod vocabulary;
@@ -30,15 +35,16 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use self::constraint::ConstraintFactory;
+pub use self::footprint::{Outlook, outlook};
 use self::gauges::{Gauges, SpillCounts};
-pub use self::model::LoadError;
-use self::model::Model;
+pub use self::model::{LoadError, Model};
 use self::template::ChatTemplate;
 use crate::config::{ModelConfig, ShareScope};
 use crate::engine::{
     EmbeddingRequest, Embeddings, Engine, EngineError, EngineLoad, GenerationRequest, ModelCard, Prepared,
     TokenPiece, TokenizeRequest,
 };
+use crate::telemetry::Metrics;
 
 /// A GGUF model served by this process.
 pub struct LlamaEngine {
@@ -48,7 +54,7 @@ pub struct LlamaEngine {
 /// What requests need of the model; the context itself belongs to the scheduler's thread.
 struct Shared {
     card: ModelCard,
-    model: Model,
+    model: Arc<Model>,
     template: ChatTemplate,
     constraints: ConstraintFactory,
     worker: thread::Worker,
@@ -72,25 +78,32 @@ pub fn forget_unused_spills(data: &Path) {
 }
 
 impl LlamaEngine {
-    /// Loads a model and starts its scheduler. Blocks until the context is allocated. `created` is the time of the
-    /// load, in seconds since the Unix epoch; `data` is the data folder.
-    pub fn load(config: &ModelConfig, id: &str, created: u64, data: &Path) -> Result<Arc<Self>, LoadError> {
-        let model = Model::load(&config.path, config.gpu_layers)?;
-        let template = prepare::compile_template(&model, config)?;
+    /// Starts a scheduler over a loaded model, with one of its adapters where `adapter` names it. Blocks until the
+    /// context is allocated. `card` is what the model's [`outlook`] said; `data` is the data folder.
+    pub fn start(
+        model: &Arc<Model>,
+        config: &ModelConfig,
+        (card, adapter): (ModelCard, Option<&str>),
+        data: &Path,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, LoadError> {
+        let id = card.id.as_str();
+        let template = prepare::compile_template(model, config)?;
         let constraints = ConstraintFactory::new(model.vocabulary())
             .map_err(|error| LoadError::Vocabulary(error.to_string()))?;
-        let settings = thread::settings(&model, config);
-        let (worker, gauges) = thread::start(id, &model, &settings, config, &data.join(SPILLED))?;
+        let mut settings = thread::settings(model.trained_context(), config);
+        settings.adapter = adapter.and_then(|name| model.adapter(name));
+        let gauges = Arc::new(Gauges::new(config.queue, metrics.models.of(id)));
+        let worker = thread::start((id, &data.join(SPILLED)), model, &settings, config, &gauges)?;
+        // What the file's head does not tell, the loaded model does.
         let card = ModelCard {
-            id: id.to_owned(),
-            created,
-            owned_by: "sluice".to_owned(),
             context_window: settings.limits.window,
             embedding_dimensions: model.embedding_dimensions(),
+            ..card
         };
         let shared = Shared {
             card,
-            model,
+            model: Arc::clone(model),
             template,
             constraints,
             worker,

@@ -9,7 +9,11 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
+use super::adapter::{Adapter, Adapters};
+use super::devices;
 use super::vocabulary::{TokenEntry, Vocabulary};
+use crate::config::ModelConfig;
+use crate::engine::progress::Progress;
 
 /// Why a model could not be loaded. The text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum LoadError {
     /// llama.cpp refused the file.
     #[error("llama.cpp cannot load {}: the file is damaged, cut short, or of an unknown architecture", .0.display())]
     Refused(PathBuf),
+    /// llama.cpp refused an adapter.
+    #[error("llama.cpp cannot use {} as an adapter: the file is damaged, or made for another model", .0.display())]
+    Adapter(PathBuf),
     /// llama.cpp could not start.
     #[error("llama.cpp did not start: {0}")]
     Backend(String),
@@ -51,12 +58,16 @@ pub(super) fn backend() -> Result<&'static LlamaBackend, LoadError> {
         .get_or_init(|| {
             send_logs_to_tracing(LogOptions::default());
             #[cfg(feature = "dynamic-backends")]
-            llama_cpp_2::llama_backend::load_backends();
+            devices::load_kernels();
+            devices::report()?;
             LlamaBackend::init().map_err(|error| error.to_string())
         })
         .as_ref()
         .map_err(|error| LoadError::Backend(error.clone()))
 }
+
+/// How much of a load the weights are; the context is the rest.
+const WEIGHTS: f32 = 0.9;
 
 /// A loaded model, shared between the requests that tokenize and the thread that computes.
 #[derive(Debug)]
@@ -64,26 +75,42 @@ pub struct Model {
     inner: Arc<LlamaModel>,
     vocabulary: Arc<Vocabulary>,
     longest_token: usize,
+    adapters: Adapters,
 }
 
 impl Model {
-    /// Loads a GGUF file, its layers on the GPU as far as `gpu_layers` says.
-    pub fn load(path: &Path, gpu_layers: u32) -> Result<Self, LoadError> {
+    /// Loads a GGUF file and its adapters, its layers on the GPU as far as the configuration says.
+    pub fn load(config: &ModelConfig, progress: &Arc<Progress>) -> Result<Self, LoadError> {
+        let path = config.path.as_path();
         check_magic(path)?;
-        let params = LlamaModelParams::default().with_n_gpu_layers(gpu_layers);
-        let inner = LlamaModel::load_from_file(backend()?, path, &params)
+        let told = Arc::clone(progress);
+        let params = LlamaModelParams::default()
+            .with_n_gpu_layers(config.gpu_layers)
+            .with_progress_callback(move |share| told.report(share * WEIGHTS));
+        let mut inner = LlamaModel::load_from_file(backend()?, path, &params)
             .map_err(|_| LoadError::Refused(path.to_path_buf()))?;
+        let adapters = Adapters::load(&mut inner, &config.adapters)?;
         let vocabulary = Arc::new(read_vocabulary(&inner));
         let longest_token = (0..u32::try_from(vocabulary.len()).unwrap_or(u32::MAX))
             .map(|id| vocabulary.bytes(id).len())
             .max()
             .unwrap_or(1);
-        Ok(Self { inner: Arc::new(inner), vocabulary, longest_token })
+        Ok(Self { inner: Arc::new(inner), vocabulary, longest_token, adapters })
     }
 
     /// The weights, for making contexts.
-    pub(super) fn weights(&self) -> &Arc<LlamaModel> {
+    pub fn weights(&self) -> &Arc<LlamaModel> {
         &self.inner
+    }
+
+    /// One of its adapters.
+    pub(super) fn adapter(&self, name: &str) -> Option<Arc<Adapter>> {
+        self.adapters.get(name)
+    }
+
+    /// Bytes of its tensors.
+    pub fn bytes(&self) -> u64 {
+        self.inner.size()
     }
 
     /// The model's tokens.
@@ -125,7 +152,7 @@ impl Model {
 }
 
 /// Refuses what is no GGUF with a clearer word than llama.cpp's null.
-fn check_magic(path: &Path) -> Result<(), LoadError> {
+pub(super) fn check_magic(path: &Path) -> Result<(), LoadError> {
     use std::io::Read;
     let mut magic = [0_u8; 4];
     let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut magic));

@@ -212,7 +212,7 @@ impl PreparedRequest {
                 TrySendError::Disconnected(_) => EngineError::NotReady("its engine has stopped"),
             }
         })?;
-        Ok(Generation { events: Box::pin(stream) })
+        Ok(Generation { events: Box::pin(stream), target: None })
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::Sender;
 use super::compute::Slot;
 use super::constraint::{Constraint, Mask};
 use super::sampler::{Sampler, token_logprobs};
+use super::speculation::Drafter;
 use super::vocabulary::Vocabulary;
 use crate::engine::{EngineError, FinishReason, Sampling};
 
@@ -97,6 +98,8 @@ pub struct Sequence<S> {
     pub stalled: Option<Instant>,
     sampler: Sampler,
     constraint: Option<Constraint>,
+    /// Made when the first draft is asked for.
+    drafter: Option<Drafter>,
 }
 
 /// What became of a sequence when it drew a token.
@@ -124,6 +127,7 @@ impl<S> Sequence<S> {
             stalled: None,
             sampler,
             constraint: job.constraint.clone(),
+            drafter: None,
             job,
         }
     }
@@ -152,6 +156,40 @@ impl<S> Sequence<S> {
     /// The KV-computed part of the tokens.
     pub fn computed_tokens(&self) -> &[u32] {
         self.tokens.get(..self.computed).unwrap_or_default()
+    }
+
+    /// Most tokens that may still be generated.
+    pub fn left(&self, window: u32) -> usize {
+        let asked = (self.job.max_tokens as usize).saturating_sub(self.generated());
+        asked.min((window as usize).saturating_sub(self.tokens.len()))
+    }
+
+    /// Tokens that the next step computes ahead.
+    pub fn draft(&self) -> &[u32] {
+        self.drafter.as_ref().map(Drafter::draft).unwrap_or_default()
+    }
+
+    /// Computes nothing ahead in the next step.
+    pub fn forget_draft(&mut self) {
+        if let Some(drafter) = &mut self.drafter {
+            drafter.clear();
+        }
+    }
+
+    /// Drafts up to `most` tokens that are as likely as `least`; no draft is ever longer than `longest`. Returns how
+    /// many of them are expected to be right.
+    pub fn draw_up(&mut self, most: usize, longest: usize, least: f32) -> f32 {
+        let tokens = self.job.prompt.len() + self.job.max_tokens as usize;
+        let drafter = self.drafter.get_or_insert_with(|| Drafter::new(tokens, longest));
+        drafter.draw_up(&self.tokens, most.min(longest), least)
+    }
+
+    /// Whether the token just drawn is the draft's at `index`; then its KV is computed already.
+    pub fn accept_draft(&mut self, index: usize) -> bool {
+        let drafted = self.draft().get(index);
+        let accepted = drafted.is_some() && drafted == self.tokens.get(self.computed);
+        self.computed += usize::from(accepted);
+        accepted
     }
 
     /// Draws the next token from the logits and tells the stream.

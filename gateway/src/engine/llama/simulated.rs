@@ -16,6 +16,9 @@ pub(super) struct Simulated {
     slots: Vec<Vec<Cell>>,
     next_cell: u64,
     logits: Vec<Option<Vec<f32>>>,
+    law: Law,
+    /// Whether a sequence can be cut: a recurrent memory cannot.
+    cuts: bool,
     /// Rows of every decode so far.
     pub(super) steps: Vec<Vec<Row>>,
 }
@@ -43,10 +46,39 @@ pub(super) fn next_token(tokens: &[u32]) -> u32 {
     u32::try_from(hasher.finish() % VOCABULARY as u64).unwrap()
 }
 
+/// What follows a text.
+pub(super) type Law = fn(&[u32]) -> u32;
+
+/// A model that says again what it said seven tokens before, four times of five; where and how it departs from that
+/// depends on the whole text.
+pub(super) fn echoing(tokens: &[u32]) -> u32 {
+    let whim = next_token(tokens);
+    let earlier = tokens.len().checked_sub(7).and_then(|index| tokens.get(index));
+    earlier.copied().filter(|_| !whim.is_multiple_of(5)).unwrap_or(whim)
+}
+
+/// A model that says the last seven tokens for ever.
+pub(super) fn repeating(tokens: &[u32]) -> u32 {
+    tokens.len().checked_sub(7).and_then(|index| tokens.get(index)).copied().unwrap_or(1)
+}
+
 impl Simulated {
     pub(super) fn new(limits: Limits) -> Self {
         let slots = vec![Vec::new(); usize::from(limits.slots)];
-        Self { limits, slots, next_cell: 0, logits: Vec::new(), steps: Vec::new() }
+        let (logits, steps) = (Vec::new(), Vec::new());
+        Self { limits, slots, next_cell: 0, logits, law: next_token, cuts: true, steps }
+    }
+
+    /// A model with another law.
+    pub(super) fn with_law(mut self, law: Law) -> Self {
+        self.law = law;
+        self
+    }
+
+    /// A model whose sequences cannot be cut.
+    pub(super) fn uncut(mut self) -> Self {
+        self.cuts = false;
+        self
     }
 
     fn cells_used(&self) -> usize {
@@ -87,7 +119,7 @@ impl Compute for Simulated {
             let tokens: Vec<u32> = slot.iter().map(|cell| cell.token).collect();
             self.logits.push(row.logits.then(|| {
                 let mut logits = vec![0.0; VOCABULARY];
-                logits[next_token(&tokens) as usize] = 10.0;
+                logits[(self.law)(&tokens) as usize] = 10.0;
                 logits
             }));
         }
@@ -143,8 +175,10 @@ impl Compute for Simulated {
     }
 
     fn truncate(&mut self, slot: Slot, length: u32) -> bool {
-        self.slots[slot.index()].truncate(length as usize);
-        true
+        if self.cuts {
+            self.slots[slot.index()].truncate(length as usize);
+        }
+        self.cuts
     }
 
     fn clear(&mut self, slot: Slot) {

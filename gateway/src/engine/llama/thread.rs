@@ -16,7 +16,7 @@ use super::kv::spill::{Identity, Spill, SpillSettings};
 use super::model::{LoadError, Model};
 use super::scheduler::{Command, Policy, Scheduler};
 use super::vocabulary::Vocabulary;
-use crate::config::{KvLayout, ModelConfig, ShareScope};
+use crate::config::{KvLayout, ModelConfig, ShareScope, Speculation};
 
 /// The window of a model that is told none: longer ones cost memory that most users never fill.
 const DEFAULT_WINDOW: u32 = 4096;
@@ -28,13 +28,12 @@ const CELL_PADDING: u32 = 256;
 const MOST_SEQUENCES: u32 = 256;
 
 /// Sizes and threads of the context that a configuration asks for.
-pub(super) fn settings(model: &Model, config: &ModelConfig) -> ContextSettings {
+pub(super) fn settings(trained_context: u32, config: &ModelConfig) -> ContextSettings {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let cores = u32::try_from(cores).unwrap_or(1);
     let threads = config.threads.unwrap_or(cores).max(1);
     let slots = config.parallel.clamp(1, MOST_SEQUENCES);
-    let window =
-        if config.context == 0 { model.trained_context().min(DEFAULT_WINDOW) } else { config.context };
+    let window = if config.context == 0 { trained_context.min(DEFAULT_WINDOW) } else { config.context };
     let padded = window.max(1).next_multiple_of(CELL_PADDING);
     let unified = config.kv_layout == KvLayout::Unified;
     let cells = match (unified, config.kv_cells) {
@@ -55,6 +54,7 @@ pub(super) fn settings(model: &Model, config: &ModelConfig) -> ContextSettings {
         flash_attention: config.flash_attention,
         threads,
         batch_threads: config.batch_threads.unwrap_or(threads).max(1),
+        adapter: None,
     }
 }
 
@@ -87,13 +87,12 @@ impl Drop for Worker {
 
 /// Starts the thread and waits until its context is allocated. What is spilled to disk lies below `folder`.
 pub(super) fn start(
-    id: &str,
+    (id, folder): (&str, &Path),
     model: &Model,
     settings: &ContextSettings,
     config: &ModelConfig,
-    folder: &Path,
-) -> Result<(Worker, Arc<Gauges>), LoadError> {
-    let gauges = Arc::new(Gauges::new(config.queue));
+    gauges: &Arc<Gauges>,
+) -> Result<Worker, LoadError> {
     let (commands, inbox) = sync_channel(config.queue.saturating_add(64) as usize);
     let (allocated, outcome) = sync_channel(1);
     let owned = Owned {
@@ -104,10 +103,11 @@ pub(super) fn start(
             prefill_chunk: config.prefill_chunk.max(1) as usize,
             slow_reader: config.slow_reader_timeout,
             queue: config.queue.saturating_add(MOST_SEQUENCES) as usize,
+            draft: longest_draft(model, config),
         },
         host_limit: (config.prefix_cache_mib as usize).saturating_mul(1024 * 1024),
-        spill: spill(settings, config, folder, &gauges),
-        gauges: Arc::clone(&gauges),
+        spill: spill(settings, config, folder, gauges),
+        gauges: Arc::clone(gauges),
     };
     // The kernel shows 15 bytes of a thread's name; llama.cpp's own threads take it over.
     let name: String = format!("llama-{id}").chars().take(15).collect();
@@ -116,12 +116,24 @@ pub(super) fn start(
         .spawn(move || owned.run(&inbox, &allocated))
         .map_err(|error| LoadError::Context(error.to_string()))?;
     outcome.recv().map_err(|_| LoadError::Context("the engine's thread ended".to_owned()))??;
-    Ok((Worker { commands: Some(commands), thread: Some(thread) }, gauges))
+    Ok(Worker { commands: Some(commands), thread: Some(thread) })
+}
+
+/// Most tokens of a draft. A recurrent memory has none: it cannot forget what did not come true.
+fn longest_draft(model: &Model, config: &ModelConfig) -> usize {
+    match config.speculation {
+        Speculation::Lookup if !model.is_recurrent() => config.draft_max as usize,
+        Speculation::Lookup | Speculation::Off => 0,
+    }
 }
 
 /// Where retained sequences go that are pushed out of memory or idle, if that is wanted and possible. It is only a
 /// cache: without it the engine serves as well.
 fn spill(settings: &ContextSettings, config: &ModelConfig, folder: &Path, gauges: &Gauges) -> Option<Spill> {
+    // What an adapter computed is not told apart from what the model itself did.
+    if settings.adapter.is_some() {
+        return None;
+    }
     // Without sharing nothing is ever found again, and without memory for prefixes nothing is retained.
     if config.spill_mib == 0 || config.prefix_cache_mib == 0 || config.share_prefix == ShareScope::None {
         return None;

@@ -35,6 +35,7 @@ pub(super) fn play(rehearsed: Rehearsed) -> Generation {
     };
     Generation {
         events: Box::pin(stream::unfold(player, |mut player| async { Some((player.next().await?, player)) })),
+        target: None,
     }
 }
 
@@ -125,7 +126,12 @@ impl Player {
 
     fn close(&mut self, reason: FinishReason) {
         self.closed = true;
-        self.ready.extend((0..self.choices).map(|choice| Event::Finished { choice, reason }));
+        let stop = self.script.stop.as_deref().map(Arc::from).filter(|_| reason == FinishReason::Stop);
+        self.ready.extend((0..self.choices).map(|choice| Event::Finished {
+            choice,
+            reason,
+            stop: stop.clone(),
+        }));
         self.ready.push_back(Event::Done(self.usage));
     }
 }

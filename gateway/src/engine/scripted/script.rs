@@ -13,6 +13,7 @@ pub struct Script {
     pub(super) steps: Vec<Step>,
     pub(super) refusal: Option<EngineError>,
     pub(super) finish: Option<FinishReason>,
+    pub(super) stop: Option<String>,
     pub(super) pace: Option<Duration>,
     pub(super) cached: u32,
     pub(super) queued: Duration,
@@ -107,6 +108,13 @@ impl Script {
     #[must_use]
     pub fn finish(mut self, reason: FinishReason) -> Self {
         self.finish = Some(reason);
+        self
+    }
+
+    /// A stop string that the answer ends at.
+    #[must_use]
+    pub fn stop(mut self, string: &str) -> Self {
+        self.stop = Some(string.to_owned());
         self
     }
 

@@ -19,6 +19,7 @@ fn request(change: impl FnOnce(&mut GenerationRequest)) -> GenerationRequest {
         stop: Vec::new(),
         choices: 1,
         logprobs: None,
+        wire: None,
         format: ResponseFormat::Text,
     };
     change(&mut request);

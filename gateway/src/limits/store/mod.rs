@@ -4,6 +4,7 @@
 mod conformance;
 pub mod fallback;
 pub mod memory;
+pub mod metered;
 pub mod redis;
 
 use std::sync::Arc;

@@ -9,12 +9,15 @@ use crate::routes::document;
 /// Operations that the contract leaves open.
 const OPEN: [&str; 2] = ["healthz", "readyz"];
 
+/// Operations of Anthropic's API, whose clients have a header of their own for keys.
+const MESSAGES: [&str; 2] = ["create_message", "count_message_tokens"];
+
 #[tokio::test]
 async fn every_operation_but_health_wants_a_credential() {
     let surface = Surface::new();
     let document: Value = serde_json::from_str(&document()).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    let mut guarded = 0;
+    let (mut guarded, bearer) = (0, json!([{ "bearer": [] }]));
     for (path, method, operation) in paths.iter().flat_map(|(path, operations)| {
         operations.as_object().unwrap().iter().map(move |(method, operation)| (path, method, operation))
     }) {
@@ -27,7 +30,9 @@ async fn every_operation_but_health_wants_a_credential() {
             surface.send(call().finish()).await.ok();
             continue;
         }
-        assert_eq!(operation["security"], json!([{ "bearer": [] }]), "{id}");
+        let either =
+            if MESSAGES.contains(&id) { json!([{"bearer": []}, {"api_key": []}]) } else { bearer.clone() };
+        assert_eq!(operation["security"], either, "{id}");
         for call in [call(), call().header("authorization", "Bearer sk-wrong")] {
             let answer = surface.send(call.body("not json")).await;
             assert_eq!(answer.error(401)["type"], "authentication_error", "{id}");
@@ -51,7 +56,7 @@ async fn the_documentation_is_open() {
 #[tokio::test]
 async fn an_unknown_path_is_an_envelope() {
     let surface = Surface::new();
-    for path in ["/", "/v1", "/v1/nothing", "/v1/models/", "/admin/v1/nothing"] {
+    for path in ["/", "/v1", "/v1/nothing", "/v1/models/", "/v1/messages/nothing", "/admin/v1/nothing"] {
         let error = surface.get(path).await.error(404);
         assert_eq!(error["type"], "not_found_error", "{path}");
         assert_eq!(error["code"], "unknown_url", "{path}");
@@ -69,6 +74,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let surface = Surface::new();
     for (method, path, allow) in [
         (Method::GET, "/v1/embeddings", "POST"),
+        (Method::GET, "/v1/messages", "POST"),
         (Method::POST, "/v1/models", "GET, HEAD"),
         (Method::DELETE, "/v1/models/x", "GET, HEAD"),
         (Method::POST, "/healthz", "GET, HEAD"),

@@ -103,8 +103,8 @@ impl Wire for ChatWire {
     fn event(&mut self, event: Event, out: &mut BytesMut) {
         match event {
             Event::Delta(delta) => self.delta(delta, out),
-            Event::Finished { choice, reason } => self.finish(choice, reason, out),
-            Event::Done(_) => {}
+            Event::Finished { choice, reason, .. } => self.finish(choice, reason, out),
+            Event::Wire(_) | Event::Done(_) => {}
         }
     }
 

@@ -9,16 +9,16 @@ use tokio_stream::{Stream, StreamExt};
 
 use crate::engine::{Delta, DeltaPart, Event};
 use crate::error::ApiError;
-use crate::stream::{Head, StreamShape, logprobs, wire_finish, wire_usage};
+use crate::stream::{Head, StreamShape, Whole, logprobs, wire_finish, wire_usage};
 
 /// Waits for the whole answer. An error anywhere is the request's error.
 pub async fn fold(
     head: Head,
     shape: StreamShape,
     mut events: impl Stream<Item = Result<Event, ApiError>> + Unpin,
-) -> Result<ChatCompletion, ApiError> {
+) -> Result<Whole<ChatCompletion>, ApiError> {
     let mut choices = vec![Choice::default(); shape.choices as usize];
-    let mut usage = WireUsage::default();
+    let (mut usage, mut passed) = (WireUsage::default(), None);
     while let Some(event) = events.next().await {
         match event? {
             Event::Delta(delta) => {
@@ -26,15 +26,19 @@ pub async fn fold(
                     choice.add(delta);
                 }
             }
-            Event::Finished { choice, reason } => {
+            Event::Finished { choice, reason, .. } => {
                 if let Some(choice) = choices.get_mut(choice as usize) {
                     choice.finish = Some(wire_finish(reason));
                 }
             }
+            Event::Wire(wired) => passed = Some(wired.bytes),
             Event::Done(used) => usage = wire_usage(used),
         }
     }
-    Ok(ChatCompletion {
+    if let Some(passed) = passed {
+        return Ok(Whole::Passed(passed));
+    }
+    Ok(Whole::Folded(ChatCompletion {
         id: head.id,
         object: "chat.completion".to_owned(),
         created: head.created,
@@ -43,7 +47,7 @@ pub async fn fold(
         usage,
         service_tier: head.service_tier,
         system_fingerprint: head.fingerprint,
-    })
+    }))
 }
 
 /// One choice, growing.

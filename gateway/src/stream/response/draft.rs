@@ -43,11 +43,6 @@ impl Draft {
         &self.response
     }
 
-    /// The response as it is while it is made, to be changed before its events begin.
-    pub fn response_mut(&mut self) -> &mut Response {
-        &mut self.response
-    }
-
     /// The response with its end.
     pub fn end(&self, output: Vec<Item>, ending: &Ending) -> Response {
         let mut response = Response { output, ..self.response.clone() };

@@ -24,6 +24,8 @@ pub async fn fold(
                 }
             }
             Event::Finished { reason, .. } => finish = reason,
+            // Responses are made here, never passed on.
+            Event::Wire(_) => {}
             Event::Done(used) => usage = used,
         }
     }

@@ -156,7 +156,8 @@ impl Wire for ResponseWire {
                     self.item_done(place, out);
                 }
             }
-            Event::Done(_) => {}
+            // Responses are made here, never passed on.
+            Event::Wire(_) | Event::Done(_) => {}
         }
     }
 

@@ -37,7 +37,8 @@ async fn several_prompts_number_their_choices_on_and_sum_their_usage() {
     let shape = StreamShape { choices: 4, ..one() };
     let stage = Stage::set_prompts(Script::text(["a"]), shape, 2).await;
     let echoes = ["p", "p", "q", "q"].map(str::to_owned).to_vec();
-    let answer = fold(head(), shape, echoes, stage.events).await.expect("folds");
+    let answer =
+        fold(head(), shape, echoes, stage.events).await.expect("folds").folded().expect("it was made here");
     let texts: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text.as_str())).collect();
     assert_eq!(texts, [(0, "pa"), (1, "pa"), (2, "qa"), (3, "qa")]);
     let usage = answer.usage.expect("usage");
@@ -49,7 +50,11 @@ async fn logprobs_are_parallel_lists_with_offsets_that_go_on_over_chunks() {
     let shape = StreamShape { logprobs: true, ..one() };
     let script = || Script::text(["ab", "c"]).hold_back();
     let stage = Stage::set(script(), shape).await;
-    let whole = fold(head(), shape, Vec::new(), stage.events).await.expect("folds");
+    let whole = fold(head(), shape, Vec::new(), stage.events)
+        .await
+        .expect("folds")
+        .folded()
+        .expect("it was made here");
     let lists = whole.choices[0].logprobs.clone().expect("logprobs");
     assert_eq!(lists.tokens, ["ab", "c", ""]);
     assert_eq!(lists.text_offset, [0, 2, 3]);

@@ -10,14 +10,14 @@ use crate::stream::StreamShape;
 use crate::stream::chat::fold;
 
 #[derive(Debug, Clone)]
-enum Line {
+pub(super) enum Line {
     Say(String),
     Think(String),
     HoldBack,
     Call(String, Vec<String>),
 }
 
-fn line() -> impl Strategy<Value = Line> {
+pub(super) fn line() -> impl Strategy<Value = Line> {
     prop_oneof![
         4 => ".{0,6}".prop_map(Line::Say),
         2 => ".{0,6}".prop_map(Line::Think),
@@ -26,7 +26,7 @@ fn line() -> impl Strategy<Value = Line> {
     ]
 }
 
-fn script(lines: &[Line]) -> Script {
+pub(super) fn script(lines: &[Line]) -> Script {
     lines.iter().fold(Script::new(), |script, line| match line {
         Line::Say(text) => script.say(text),
         Line::Think(text) => script.think(text),
@@ -93,7 +93,8 @@ fn join_call(calls: &mut Vec<ToolCall>, delta: ToolCallDelta) {
 
 async fn streamed_and_whole(lines: &[Line], shape: StreamShape) -> (ChatCompletion, ChatCompletion) {
     let stage = Stage::set(script(lines), shape).await;
-    let mut whole = fold(head(), shape, stage.events).await.expect("folds");
+    let mut whole =
+        fold(head(), shape, stage.events).await.expect("folds").folded().expect("it was made here");
     let (frames, _rest) = Stage::set(script(lines), shape).await.chat();
     let body = body(frames).await;
     let mut empty = whole.clone();

@@ -4,6 +4,7 @@ mod completion;
 mod ends;
 mod folding;
 mod frames;
+mod message;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::chat::ChatWire;
 use super::completion::CompletionWire;
 use super::{Frames, Head, StreamShape, Watched, Wire, merge};
+use crate::accounting::Origin;
 use crate::accounting::tests::{Collected, books};
 use crate::auth::Principal;
 use crate::auth::live::Live;
@@ -56,8 +58,12 @@ impl Stage {
         let live = Arc::new(Live::default());
         let caller = Principal::unlisted("t", "user", Policy::default());
         let listed = live.begin(&caller);
-        let events =
-            Watched::new(generation, books.open("req_1", "create", &"alice".into()), killed.clone(), listed);
+        let events = Watched::new(
+            generation,
+            books.open(Origin::new("req_1".into(), None), "create", &caller),
+            killed.clone(),
+            listed,
+        );
         Self { engine, ledger, killed, live, events, shape }
     }
 
@@ -116,6 +122,7 @@ fn request(choices: u32, shape: StreamShape) -> GenerationRequest {
         choices,
         logprobs: shape.logprobs.then_some(1),
         format: ResponseFormat::Text,
+        wire: None,
     }
 }
 

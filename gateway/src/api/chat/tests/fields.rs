@@ -198,6 +198,7 @@ fn messages_are_named_by_their_place() {
     refused("messages", messages(Value::Null));
     refused("messages[1].content", messages(json!([user, {"role": "user"}])));
     refused("messages[0].content", messages(json!([{"role": "assistant", "content": null}])));
+    refused("messages[0].role", messages(json!([{"role": null, "content": "x"}])));
     refused("messages[0].content", messages(json!([{"role": "user", "content": []}])));
     refused("messages[0].role", messages(json!([{"role": "function", "content": "x", "name": "f"}])));
     refused("messages[0].role", messages(json!([{"role": "wizard", "content": "x"}])));

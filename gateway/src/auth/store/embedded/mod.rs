@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::FutureExt;
 use openapi::admin::audit::AuditEntry;
 use openapi::admin::keys::Key;
+use openapi::admin::models::KeptRoute;
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
 use redb::{Database, ReadableDatabase};
 
-use self::tables::{AUDIT, HASHES, KEYS, REVOKED, ROLES, SUBJECTS};
+use self::tables::{AUDIT, HASHES, KEYS, REVOKED, ROLES, ROUTES, SUBJECTS};
 use self::writing::Writing;
 use super::change::{self, Admins, failed, parse};
 use super::{Answer, AuthStore, Change, KeyHash, Note, StoreError};
@@ -83,6 +84,14 @@ impl AuthStore for EmbeddedStore {
 
     fn roles(&self) -> Answer<'_, Vec<Role>> {
         self.read(|database| tables::page(database, ROLES, None, usize::MAX))
+    }
+
+    fn route<'a>(&'a self, name: &'a str) -> Answer<'a, Option<KeptRoute>> {
+        self.read(|database| tables::get(database, ROUTES, name))
+    }
+
+    fn routes(&self) -> Answer<'_, Vec<KeptRoute>> {
+        self.read(|database| tables::page(database, ROUTES, None, usize::MAX))
     }
 
     fn subject<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Subject>> {

@@ -12,6 +12,7 @@ pub(super) type Records = TableDefinition<'static, &'static str, &'static [u8]>;
 
 pub(super) const ROLES: Records = TableDefinition::new("roles");
 pub(super) const SUBJECTS: Records = TableDefinition::new("subjects");
+pub(super) const ROUTES: Records = TableDefinition::new("routes");
 pub(super) const KEYS: Records = TableDefinition::new("keys");
 /// From a secret's hash to the key's id.
 pub(super) const HASHES: TableDefinition<'static, &'static [u8], &'static str> =
@@ -38,7 +39,7 @@ pub(super) fn initialize(database: &Database) -> Result<u64, StoreError> {
         if layout.is_some_and(|layout| layout != THIS_LAYOUT) {
             return Err(StoreError::Failed("it was written by another version of this program".to_owned()));
         }
-        for table in [SUBJECTS, KEYS] {
+        for table in [SUBJECTS, KEYS, ROUTES] {
             writing.open_table(table).map_err(failed)?;
         }
         writing.open_table(HASHES).map_err(failed)?;

@@ -7,7 +7,7 @@ use redb::{Database, ReadableTable, WriteTransaction};
 
 use super::super::change::{self, Table, Tables, failed, parse, write};
 use super::super::{Change, KeyHash, Note, StoreError};
-use super::tables::{AUDIT, HASHES, KEYS, META, REVOKED, ROLES, Records, SUBJECTS, VERSION, begin};
+use super::tables::{AUDIT, HASHES, KEYS, META, REVOKED, ROLES, ROUTES, Records, SUBJECTS, VERSION, begin};
 
 /// An open transaction; dropped, it leaves nothing behind.
 pub(super) struct Writing<'a>(pub(super) &'a WriteTransaction);
@@ -38,6 +38,7 @@ fn definition(table: Table) -> Records {
         Table::Roles => ROLES,
         Table::Subjects => SUBJECTS,
         Table::Keys => KEYS,
+        Table::Routes => ROUTES,
     }
 }
 

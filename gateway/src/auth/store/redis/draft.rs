@@ -101,7 +101,7 @@ impl Tables for Draft<'_> {
 
     fn put(&mut self, table: Table, name: &str, record: Vec<u8>) -> Result<(), StoreError> {
         match table {
-            Table::Roles => {}
+            Table::Roles | Table::Routes => {}
             Table::Subjects => self.index_role(name, Some(&parse(&record)?))?,
             Table::Keys => {
                 let key: Key = parse(&record)?;
@@ -117,7 +117,7 @@ impl Tables for Draft<'_> {
 
     fn remove(&mut self, table: Table, name: &str) -> Result<(), StoreError> {
         match table {
-            Table::Roles => {}
+            Table::Roles | Table::Routes => {}
             Table::Subjects => self.index_role(name, None)?,
             Table::Keys => {
                 if let Some(key) = self.old::<Key>(name)? {

@@ -25,6 +25,7 @@ pub(super) fn records(table: Table) -> &'static str {
         Table::Roles => "sluice:{access}:roles",
         Table::Subjects => "sluice:{access}:subjects",
         Table::Keys => "sluice:{access}:keys",
+        Table::Routes => "sluice:{access}:routes",
     }
 }
 
@@ -34,6 +35,7 @@ pub(super) fn names(table: Table) -> &'static str {
         Table::Roles => "sluice:{access}:roles:names",
         Table::Subjects => "sluice:{access}:subjects:names",
         Table::Keys => "sluice:{access}:keys:names",
+        Table::Routes => "sluice:{access}:routes:names",
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use openapi::admin::audit::AuditEntry;
 use openapi::admin::keys::Key;
+use openapi::admin::models::KeptRoute;
 use openapi::admin::roles::Role;
 use openapi::admin::subjects::Subject;
 use redis::{Script, cmd};
@@ -131,6 +132,14 @@ impl AuthStore for RedisStore {
 
     fn roles(&self) -> Answer<'_, Vec<Role>> {
         self.ask(reading::page(&self.link, Table::Roles, None, usize::MAX))
+    }
+
+    fn route<'a>(&'a self, name: &'a str) -> Answer<'a, Option<KeptRoute>> {
+        self.ask(reading::get(&self.link, name))
+    }
+
+    fn routes(&self) -> Answer<'_, Vec<KeptRoute>> {
+        self.ask(reading::page(&self.link, Table::Routes, None, usize::MAX))
     }
 
     fn subject<'a>(&'a self, id: &'a str) -> Answer<'a, Option<Subject>> {

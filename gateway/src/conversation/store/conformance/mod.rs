@@ -12,6 +12,7 @@ use super::embedded::EmbeddedConversations;
 use super::redis::RedisConversations;
 use super::{Append, Conversation, ConversationStore, Entry, Kept, Kind, Listed, Response, Retention, Turn};
 use crate::clock::Clock;
+use crate::redis_link::test_cluster::Cluster;
 use crate::redis_link::test_server::Server;
 
 const RETENTION: Retention = Retention { keep_for: Duration::from_hours(1), most_items: 6 };
@@ -270,6 +271,18 @@ macro_rules! suite {
                 let server = super::Server::start().await;
                 super::$case(&super::RedisConversations::new(server.link(), super::RETENTION)).await;
             })*
+        }
+
+        #[tokio::test]
+        async fn in_a_cluster_it_is_the_same() {
+            let cluster = Cluster::start().await;
+            let store = RedisConversations::new(cluster.link(), RETENTION);
+            $($case(&store).await;)*
+            for owner in 0..20 {
+                store.create(&format!("owner {owner}"), &conversation("c"), &[]).await.unwrap();
+            }
+            // Twenty owners on one of three nodes: less than once in a thousand million runs.
+            assert!(cluster.sizes().iter().filter(|size| **size > 0).count() > 1);
         }
     };
 }

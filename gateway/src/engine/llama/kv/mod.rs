@@ -201,6 +201,15 @@ impl<C: Compute> KvCache<C> {
         self.set(slot, Tenancy::Free);
     }
 
+    /// Cuts a running sequence to its first tokens. `false` where that cannot be: then it has none left.
+    pub fn rewind(&mut self, slot: Slot, length: usize) -> bool {
+        let kept = self.compute.truncate(slot, as_u32(length));
+        if !kept {
+            self.compute.clear(slot);
+        }
+        kept
+    }
+
     /// Takes a running sequence's KV out of the context, to be resumed later.
     pub fn park(&mut self, slot: Slot) -> Result<C::Snapshot, ComputeError> {
         let snapshot = self.compute.save(slot)?;
@@ -284,11 +293,7 @@ impl<C: Compute> KvCache<C> {
 
     /// Cuts a slot to its first tokens; a memory that cannot be cut is emptied and computed anew.
     fn cut(&mut self, slot: Slot, length: usize) -> usize {
-        if self.compute.truncate(slot, as_u32(length)) {
-            return length;
-        }
-        self.compute.clear(slot);
-        0
+        if self.rewind(slot, length) { length } else { 0 }
     }
 
     fn set(&mut self, slot: Slot, tenancy: Tenancy) {

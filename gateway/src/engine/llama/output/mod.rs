@@ -88,6 +88,11 @@ impl OutputParser {
         self.marks.calls() > 0
     }
 
+    /// The stop string that ended the answer, if one did.
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.stop.found()
+    }
+
     /// Whether the next token is reasoning, as far as is known.
     pub fn in_reasoning(&self) -> bool {
         self.marks.in_reasoning()

@@ -9,12 +9,14 @@ pub struct StopMatcher {
     place: Place,
     /// The tail of the text that may yet become a stop string.
     held: String,
+    /// The string that came.
+    found: Option<String>,
 }
 
 impl StopMatcher {
     /// A matcher for any number of strings; empty ones are ignored.
     pub fn new(stop: &[String]) -> Self {
-        Self { strings: Automaton::new(stop), place: Place::default(), held: String::new() }
+        Self { strings: Automaton::new(stop), place: Place::default(), held: String::new(), found: None }
     }
 
     /// Appends the text that can be no part of a stop string, and says whether one came. The first to be complete
@@ -30,6 +32,7 @@ impl StopMatcher {
             self.place = self.strings.step(self.place, byte);
             if let Some(length) = self.strings.matched(self.place) {
                 released.push_str(self.held.get(..end - length).unwrap_or_default());
+                self.found = self.held.get(end - length..end).map(str::to_owned);
                 self.held.clear();
                 self.place = Place::default();
                 return true;
@@ -40,6 +43,11 @@ impl StopMatcher {
         released.push_str(self.held.get(..border).unwrap_or_default());
         self.held.drain(..border);
         false
+    }
+
+    /// The string that came, if one did.
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
     }
 
     /// Ends the text: what was held was no stop string after all.

@@ -137,6 +137,22 @@ fn the_stop_string_that_completes_first_wins() {
 }
 
 #[test]
+fn it_is_known_which_stop_string_came() {
+    let stopped_by = |pieces: &[&str]| {
+        let stop = ["END".to_owned(), "ab\u{e9}".to_owned()];
+        let mut parser = OutputParser::new(&OutputStyle::default(), &stop);
+        for piece in pieces {
+            parser.push(piece.as_bytes(), &mut Vec::new());
+        }
+        parser.finish(&mut Vec::new());
+        parser.stopped_by().map(str::to_owned)
+    };
+    assert_eq!(stopped_by(&["one EN", "D two"]).as_deref(), Some("END"));
+    assert_eq!(stopped_by(&["EN", "ab\u{e9}", "END"]).as_deref(), Some("ab\u{e9}"));
+    assert_eq!(stopped_by(&["the EN"]), None);
+}
+
+#[test]
 fn reasoning_is_told_apart_and_trimmed() {
     let style = thinking(OutputStyle::default(), false);
     reads(

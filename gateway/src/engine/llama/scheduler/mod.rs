@@ -4,6 +4,7 @@
 //! It never waits for a client: a sequence whose reader has no room is left out of the step.
 
 mod admit;
+mod draft;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::compute::{Compute, ComputeError, Row};
+use super::compute::{Compute, ComputeError, Row, Slot};
 use super::gauges::Gauges;
 use super::kv::KvCache;
 use super::queue::FairQueue;
 use super::sequence::{Drawn, Job, Output, Sequence};
+use super::speculation::cost::StepCost;
 use super::vocabulary::Vocabulary;
 use crate::engine::{EngineError, FinishReason};
 
@@ -52,6 +54,8 @@ pub struct Policy {
     pub slow_reader: Duration,
     /// Sequences that may wait.
     pub queue: usize,
+    /// Most tokens of a draft; 0 drafts none.
+    pub draft: usize,
 }
 
 /// The state of the loop.
@@ -66,6 +70,12 @@ pub struct Scheduler<C: Compute> {
     running: Vec<Sequence<C::Snapshot>>,
     rows: Vec<Row>,
     planned: Vec<Planned>,
+    cost: StepCost,
+    /// Rows of each pass over the weights in the step being planned, where it only decodes.
+    passes: Vec<usize>,
+    by_slot: Vec<(Slot, usize)>,
+    /// Steps still to go without drafts.
+    resting: u32,
     embeddings: VecDeque<EmbedJob>,
     /// When to look again for retained sequences that were not used for long.
     next_spill: Option<Instant>,
@@ -78,8 +88,10 @@ struct Planned {
     index: usize,
     /// How many tokens it computes, at least one.
     take: usize,
-    /// The row of the last of them.
+    /// The row of the last of them; those of the draft follow it.
     last_row: usize,
+    /// How many tokens it computes ahead.
+    drafted: usize,
 }
 
 /// How long to wait when every reader is full: a reader that makes room does not wake this thread.
@@ -108,6 +120,10 @@ impl<C: Compute> Scheduler<C> {
             running: Vec::new(),
             rows: Vec::new(),
             planned: Vec::new(),
+            cost: StepCost::default(),
+            passes: Vec::new(),
+            by_slot: Vec::new(),
+            resting: 0,
             embeddings: VecDeque::new(),
             next_spill: None,
         }
@@ -212,8 +228,14 @@ impl<C: Compute> Scheduler<C> {
         self.close_hole();
         self.plan(now);
         if !self.rows.is_empty() {
+            self.gauges.stepped(self.rows.len());
+            let started = Instant::now();
             match self.kv.decode(&self.rows) {
-                Ok(()) => self.draw(),
+                Ok(()) => {
+                    self.note_time(started);
+                    self.draw();
+                }
+                Err(ComputeError::KvFull) if self.rest_from_drafts() => {}
                 Err(ComputeError::KvFull) => self.make_room(),
                 Err(error) => self.fail_batch(&error),
             }
@@ -243,15 +265,18 @@ impl<C: Compute> Scheduler<C> {
         }
     }
 
-    /// Draws a token for every sequence whose tokens are all computed now.
+    /// Draws tokens for every sequence whose tokens are all computed now: one, and as many more as were drafted right.
     fn draw(&mut self) {
-        let window = self.kv.limits().window;
         let mut ended = Vec::new();
-        for planned in &self.planned {
+        for place in 0..self.planned.len() {
+            let Some(planned) = self.planned.get(place).copied() else { continue };
             let Some(sequence) = self.running.get_mut(planned.index) else { continue };
             sequence.computed += planned.take;
-            let Some(logits) = self.kv.logits(planned.last_row) else { continue };
-            match sequence.draw(logits, &self.vocabulary, window) {
+            let (accepted, drawn) = draft::draw_rows(&self.kv, sequence, planned, &self.vocabulary);
+            if planned.drafted > 0 {
+                self.settle_draft(planned, accepted);
+            }
+            match drawn {
                 Drawn::More => {}
                 Drawn::Finished(reason) => ended.push((planned.index, Ok(reason))),
                 Drawn::Failed(error) => ended.push((planned.index, Err(error))),

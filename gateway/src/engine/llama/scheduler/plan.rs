@@ -1,4 +1,4 @@
-//! Which tokens the next step computes: one of each decoding sequence, and a bounded part of the prompts.
+//! Which tokens the next step computes: one of each decoding sequence, with its draft, and a bounded part of the prompts.
 
 use std::time::Instant;
 
@@ -17,14 +17,16 @@ impl<C: Compute> Scheduler<C> {
         self.planned.clear();
         self.end_slow_readers(now);
         let takes = self.takes(now);
+        self.draft(&takes);
         let mut order: Vec<usize> = (0..self.running.len()).collect();
         order.sort_by_key(|index| self.running.get(*index).map(|sequence| sequence.slot));
         for index in order {
             let (Some(sequence), Some(take)) = (self.running.get(index), takes.get(index)) else { continue };
             append_rows(&mut self.rows, sequence, *take);
             if *take > 0 {
-                let last_row = self.rows.len() - 1;
-                self.planned.push(Planned { index, take: *take, last_row });
+                let drafted = sequence.draft().len();
+                let last_row = self.rows.len() - 1 - drafted;
+                self.planned.push(Planned { index, take: *take, last_row, drafted });
             }
         }
     }
@@ -107,12 +109,14 @@ fn share_prefill(takes: &mut [usize], prompts: &mut [(usize, usize)], budget: us
 fn append_rows<S>(rows: &mut Vec<Row>, sequence: &Sequence<S>, take: usize) {
     let until = (sequence.computed + take).min(sequence.tokens.len());
     let tokens = sequence.tokens.get(sequence.computed..until).unwrap_or_default();
-    for (position, token) in (sequence.computed..until).zip(tokens) {
+    // Only a sequence that decodes has a draft.
+    let draft = if take > 0 { sequence.draft() } else { &[] };
+    for (position, token) in (sequence.computed..).zip(tokens.iter().chain(draft)) {
         rows.push(Row {
             token: *token,
             position: u32::try_from(position).unwrap_or(u32::MAX),
             slot: sequence.slot,
-            logits: position + 1 == sequence.tokens.len(),
+            logits: position + 1 >= sequence.tokens.len(),
         });
     }
 }

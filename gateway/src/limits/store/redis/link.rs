@@ -93,6 +93,7 @@ mod tests {
     fn every_subject_is_one_tag() {
         assert_eq!(key("team a", "tokens"), "sluice:{team a}:tokens");
         assert_eq!(key("}:x", "tokens"), "sluice:{%7D:x}:tokens");
+        assert_eq!(key("", "tokens"), "sluice:{%}:tokens");
         assert_ne!(key("%7D", "tokens"), key("}", "tokens"));
     }
 }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::super::Key;
+use super::folder::{UNFINISHED, remove};
 use super::{Identity, format};
 use crate::clock::Clock;
 use crate::engine::llama::memory_file::MemoryFile;
@@ -147,7 +148,7 @@ fn write(
     state: &MemoryFile,
     go_on: impl Fn() -> bool,
 ) -> io::Result<()> {
-    let new = path.with_extension(super::folder::UNFINISHED);
+    let new = path.with_extension(UNFINISHED);
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -184,15 +185,5 @@ fn touch(path: &Path) {
     let touched = File::open(path).and_then(|file| file.set_modified(now));
     if let Err(error) = touched {
         tracing::debug!(%error, "the use of a spilled sequence could not be noted");
-    }
-}
-
-/// Removes a file that may be gone already.
-pub(super) fn remove(path: &Path) {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, file = %path.display(), "a spilled sequence could not be removed");
-        }
-        _ => {}
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::Key;
+use super::Identity;
 use super::format::{self, Refusal};
-use super::{Identity, disk};
 
 /// What a whole file's name ends in.
 const WHOLE: &str = "kv";
@@ -58,7 +58,7 @@ impl Folder {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some(WHOLE) => {}
                 Some(UNFINISHED) => {
-                    disk::remove(&path);
+                    remove(&path);
                     continue;
                 }
                 _ => continue,
@@ -69,7 +69,7 @@ impl Folder {
                     tracing::warn!(%error, file = %path.display(), "a spilled sequence cannot be read");
                 }
                 Err(Refusal::Foreign | Refusal::Damaged) => {
-                    disk::remove(&path);
+                    remove(&path);
                     dropped += 1;
                 }
             }
@@ -112,4 +112,14 @@ pub(crate) fn forget_unused(root: &Path) {
 
 fn is_held(folder: &Path) -> bool {
     File::open(folder.join(LOCK)).is_ok_and(|file| file.try_lock().is_err())
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, file = %path.display(), "a spilled sequence could not be removed");
+        }
+        _ => {}
+    }
 }

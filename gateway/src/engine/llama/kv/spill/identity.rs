@@ -84,7 +84,7 @@ fn add_range(digest: &mut Sha256, file: &File, mut offset: u64, length: u64) -> 
 }
 
 /// The files of a model: llama.cpp loads `x-00002-of-00003.gguf` and so on by itself when given the first.
-fn parts(model: &Path) -> Vec<PathBuf> {
+pub(crate) fn parts(model: &Path) -> Vec<PathBuf> {
     let siblings = || {
         let name = model.file_name()?.to_str()?.strip_suffix(".gguf")?;
         let (rest, count) = name.rsplit_once("-of-")?;
@@ -111,6 +111,7 @@ mod tests {
             flash_attention: FlashAttention::Auto,
             threads: 1,
             batch_threads: 1,
+            adapter: None,
         }
     }
 

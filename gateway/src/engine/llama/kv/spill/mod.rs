@@ -22,6 +22,7 @@ use self::estimate::Estimate;
 use self::folder::Folder;
 pub(crate) use self::folder::forget_unused;
 pub use self::identity::Identity;
+pub(crate) use self::identity::parts;
 use super::Key;
 use super::prefix_tree::{Match, PrefixTree};
 use crate::engine::llama::gauges::SpillCounts;
@@ -343,7 +344,7 @@ impl Spill {
         self.bytes -= entry.bytes;
         // The writer removes in the order it was told, so that the folder never holds more than its bound.
         if !self.disk.write(Write::Remove(entry.path.clone())) {
-            disk::remove(&entry.path);
+            folder::remove(&entry.path);
         }
     }
 

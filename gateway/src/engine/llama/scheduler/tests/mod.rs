@@ -1,6 +1,7 @@
 //! The scheduler against the simulated context: whatever the schedule, the answers are those of each prompt alone.
 
 mod disk;
+mod drafts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,11 @@ use crate::engine::llama::compute::Limits;
 use crate::engine::llama::gauges::Gauges;
 use crate::engine::llama::kv::KvCache;
 use crate::engine::llama::sequence::{Job, Output};
-use crate::engine::llama::simulated::{Simulated, VOCABULARY, next_token};
+use crate::engine::llama::simulated::{Law, Simulated, VOCABULARY, next_token};
 use crate::engine::llama::vocabulary::{TokenEntry, Vocabulary};
 use crate::engine::{EngineError, FinishReason, Sampling};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::model::Model;
 
 const SPLIT: Limits = Limits { slots: 4, window: 64, batch: 20, cells: 256, unified: false };
 const UNIFIED: Limits = Limits { slots: 4, window: 64, batch: 20, cells: 80, unified: true };
@@ -40,9 +43,9 @@ impl Bench {
         let vocabulary =
             (0..VOCABULARY).map(|id| TokenEntry { end_of_generation: id == 0, ..TokenEntry::default() });
         let vocabulary = Arc::new(Vocabulary::new(vocabulary, None, None));
-        let gauges = Arc::new(Gauges::new(64));
+        let gauges = Arc::new(Gauges::new(64, unseen()));
         gauges.set_ready(true);
-        let policy = Policy { prefill_chunk: 8, slow_reader: Duration::from_secs(30), queue: 64 };
+        let policy = Policy { prefill_chunk: 8, slow_reader: Duration::from_secs(30), queue: 64, draft: 0 };
         Self { scheduler: Scheduler::new(kv, policy, vocabulary, Arc::clone(&gauges)), gauges }
     }
 
@@ -115,9 +118,13 @@ impl Client {
 
 /// What the model says after a prompt when it is alone.
 fn alone(prompt: &[u32], max_tokens: u32, window: u32) -> (Vec<u32>, Option<FinishReason>) {
+    alone_by(next_token, prompt, max_tokens, window)
+}
+
+fn alone_by(law: Law, prompt: &[u32], max_tokens: u32, window: u32) -> (Vec<u32>, Option<FinishReason>) {
     let mut tokens = prompt.to_vec();
     loop {
-        let next = next_token(&tokens);
+        let next = law(&tokens);
         let generated = &tokens[prompt.len()..];
         if next == 0 {
             return (generated.to_vec(), Some(FinishReason::Stop));
@@ -308,9 +315,14 @@ fn a_preempted_sequence_resumes_with_its_output_unchanged() {
     assert!(bench.gauges.preemptions() > 0, "the cells must have run out for this to mean anything");
 }
 
+/// Metrics that nobody reads.
+fn unseen() -> Arc<Model> {
+    Metrics::default().models.of("m")
+}
+
 #[test]
 fn a_full_queue_says_when_to_come_back() {
-    let gauges = Gauges::new(2);
+    let gauges = Gauges::new(2, unseen());
     gauges.set_ready(true);
     gauges.enter_queue(2).expect("there is room");
     let refused = gauges.enter_queue(1);

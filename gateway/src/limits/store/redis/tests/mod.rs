@@ -13,6 +13,7 @@ use crate::limits::store::conformance::{self, Bed};
 use crate::limits::store::{Fallback, LimitStore, Outages};
 use crate::limits::{Admission, Allowance, Demand, Limits};
 use crate::redis_link::RedisLink;
+use crate::redis_link::test_cluster::Cluster;
 use crate::redis_link::test_server::Server;
 
 const ALL: Allowance = Allowance {
@@ -23,7 +24,11 @@ const ALL: Allowance = Allowance {
 };
 
 fn store(server: &Server, clock: &Clock, timing: Timing, outbox: usize) -> (Arc<RedisStore>, Worker) {
-    let link = Link::new(server.link(), Time::Given(clock.clone()));
+    store_at(server.link(), clock, timing, outbox)
+}
+
+fn store_at(link: RedisLink, clock: &Clock, timing: Timing, outbox: usize) -> (Arc<RedisStore>, Worker) {
+    let link = Link::new(link, Time::Given(clock.clone()));
     let (store, worker) = RedisStore::with_link(link, timing, outbox);
     (Arc::new(store), worker)
 }
@@ -36,10 +41,16 @@ fn replica(server: &Server, clock: &Clock) -> (Arc<RedisStore>, Worker, Limits) 
 }
 
 async fn bed() -> Bed {
-    let (server, clock) = (Server::start().await, Clock::manual(conformance::START));
+    let server = Server::start().await;
+    bed_at(server.link(), server)
+}
+
+/// A bed whose server lives as long as it.
+fn bed_at(link: RedisLink, server: impl Send + Sync + 'static) -> Bed {
+    let clock = Clock::manual(conformance::START);
     // The suite's clock leaps over days, between which no worker renews.
     let timing = Timing { lease: Duration::from_hours(24 * 365 * 100), ..Timing::default() };
-    let (store, worker) = store(&server, &clock, timing, OUTBOX);
+    let (store, worker) = store_at(link, &clock, timing, OUTBOX);
     let mut tasks = JoinSet::new();
     tasks.spawn(worker.run(std::future::pending()));
     let pending = Arc::clone(&store);
@@ -47,6 +58,22 @@ async fn bed() -> Bed {
 }
 
 conformance::suite!(bed());
+
+mod in_a_cluster {
+    use super::{Bed, Cluster, bed_at, conformance};
+
+    async fn bed() -> Bed {
+        let cluster = Cluster::start().await;
+        bed_at(cluster.link(), cluster)
+    }
+
+    conformance::suite! { bed();
+        a_budget_lasts_until_midnight,
+        a_place_is_free_when_its_request_ends,
+        subjects_do_not_touch_each_other,
+        sixty_four_tasks_never_exceed_a_limit,
+    }
+}
 
 fn demand() -> Demand {
     Demand { subject: "team".into(), allowance: ALL, tokens: 100 }

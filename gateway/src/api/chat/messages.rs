@@ -6,7 +6,7 @@ use crate::api::generation::fields::{invalid, missing, unsupported_value};
 use crate::error::ApiError;
 
 /// Checks every message; the first that is wrong is named by its place.
-pub(crate) fn check(messages: &[Message]) -> Result<(), ApiError> {
+pub(super) fn check(messages: &[Message]) -> Result<(), ApiError> {
     if messages.is_empty() {
         let problem = "empty array. Expected an array with minimum length 1, but got an empty array instead.";
         return Err(invalid("messages", problem).with_code("empty_array"));

@@ -1,5 +1,9 @@
 //! The targets. Each returns a mark of what happened, by which the driver tells new behaviour from old.
 
+mod upstream;
+
+pub use upstream::upstream;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use gateway::api::{chat, responses};
@@ -15,16 +19,22 @@ use gateway::engine::{ChatPrompt, DeltaPart};
 use openapi::message::{JsonSchemaFormat, Message, ResponseFormat, Tool, ToolChoice, ToolMode};
 use serde_json::Value;
 
+use crate::pushed;
+
 /// A target: any bytes in, a mark of what happened out.
 pub type Target = fn(&[u8]) -> u64;
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 5] = [
+pub const ALL: [(&str, Target); 9] = [
     ("chat_request", chat_request),
     ("response_request", response_request),
     ("template", template),
     ("schema", schema),
     ("output", output),
+    ("snapshot", pushed::snapshot),
+    ("records", pushed::records),
+    ("traceparent", pushed::traceparent),
+    ("upstream", upstream),
 ];
 
 /// The body of a chat request: it is a plan, or a refusal of the caller and not of us.
@@ -213,14 +223,14 @@ fn byte_vocabulary() -> Vocabulary {
     Vocabulary::new(bytes.chain([end]), None, Some(256))
 }
 
-fn mark(values: &[u64]) -> u64 {
+pub(crate) fn mark(values: &[u64]) -> u64 {
     let mut hasher = DefaultHasher::new();
     values.hash(&mut hasher);
     hasher.finish()
 }
 
 /// A message without what the input put into it, as far as that is known: digits and quoted text.
-fn words(message: &str) -> u64 {
+pub(crate) fn words(message: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (place, piece) in message.split(['"', '`', '\'']).enumerate() {
         if place % 2 == 0 {
