@@ -84,6 +84,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         }
     }
 
+    /// Reads the socket.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
+        if let Some(bytes) = buffer.filled_mut().get_mut(before..).filter(|bytes| !bytes.is_empty()) {
+            self.note_bytes(bytes);
+        }
+        Poll::Ready(outcome)
+    }
+
     /// After bytes came: a new request's head has begun, if none was running.
     fn note_bytes(&mut self, bytes: &mut [u8]) {
         if !self.is_http1 {
@@ -182,7 +192,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
             // hyper reads into at least a few kilobytes.
             buffer.put_slice(bytes);
             this.prefix.len = 0;
-            return Poll::Ready(Ok(()));
+            // What follows comes in the same read: after one of a few bytes hyper doubles its buffer for the next.
+            return match this.poll_bytes(cx, buffer) {
+                Poll::Pending => Poll::Ready(Ok(())),
+                ready => ready,
+            };
         }
         let requests = this.activity.started();
         if requests != this.requests_seen {
@@ -190,15 +204,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
             this.awaiting = Awaiting::Request;
             this.read_deadline = None;
         }
-        let before = buffer.filled().len();
-        match Pin::new(&mut this.socket).poll_read(cx, buffer) {
-            Poll::Ready(outcome) => {
-                if let Some(bytes) = buffer.filled_mut().get_mut(before..).filter(|bytes| !bytes.is_empty()) {
-                    this.note_bytes(bytes);
-                }
-                Poll::Ready(outcome)
-            }
+        match this.poll_bytes(cx, buffer) {
             Poll::Pending => this.poll_late(cx).map(Err),
+            ready => ready,
         }
     }
 }

@@ -12,5 +12,14 @@ export const model = (await client.models.list()).data[0].id;
 
 export const ask = (text) => [{ role: "user", content: text }];
 
+/**
+ * An answer to a prompt that was asked before: a cold and a cached one round differently, so answers that are compared
+ * must all begin from the cached one.
+ */
+export const settled = async (create) => {
+  await create();
+  return create();
+};
+
 // `<|im_end|>` and `<|endoftext|>` of the default model: without them an answer goes on to its limit.
 export const endless = { 0: -100, 2: -100 };

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
-import { ask, key, model, patience } from "./client.js";
+import { ask, key, model, patience, settled } from "./client.js";
 
 const baseURL = process.env.SLUICE_ROOT;
 const connect = (options) => new Anthropic({ baseURL, maxRetries: 0, timeout: patience, ...options });
@@ -17,7 +17,7 @@ const tools = [{
 
 test("a stream says the same as the whole answer", async () => {
   const request = { model, max_tokens: 24, temperature: 0, messages: ask("Tell me about the sea.") };
-  const whole = await claude.messages.create(request);
+  const whole = await settled(() => claude.messages.create(request));
   const kinds = [];
   let text = "";
   for await (const event of await claude.messages.create({ ...request, stream: true })) {

@@ -33,5 +33,12 @@ def ask(text):
     return [{"role": "user", "content": text}]
 
 
+def settled(create, **request):
+    """An answer to a prompt that was asked before: a cold and a cached one round differently, so answers that are
+    compared must all begin from the cached one."""
+    create(**request)
+    return create(**request)
+
+
 # `<|im_end|>` and `<|endoftext|>` of the default model: without them an answer goes on to its limit.
 ENDLESS = {"0": -100, "2": -100}

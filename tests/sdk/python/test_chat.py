@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from conftest import ENDLESS, PATIENCE, ask
+from conftest import ENDLESS, PATIENCE, ask, settled
 
 
 def test_a_whole_answer(client, model):
@@ -21,7 +21,7 @@ def test_a_whole_answer(client, model):
 
 def test_a_stream_says_the_same(client, model):
     request = dict(model=model, messages=ask("Tell me about the sea."), temperature=0, max_tokens=24)
-    whole = client.chat.completions.create(**request)
+    whole = settled(client.chat.completions.create, **request)
     text, usage, reasons = "", None, []
     for chunk in client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True}):
         if not chunk.choices:
@@ -120,13 +120,14 @@ async def test_many_at_once(async_client, model):
 
 def test_a_seed_repeats(client, model):
     request = dict(model=model, messages=ask("Tell me a story."), seed=11, max_tokens=16, logit_bias=ENDLESS)
-    first, second = (client.chat.completions.create(**request).choices[0].message.content for _ in range(2))
+    first = settled(client.chat.completions.create, **request).choices[0].message.content
+    second = client.chat.completions.create(**request).choices[0].message.content
     assert first == second
 
 
 def test_stop_strings_do_not_leak(client, model):
     request = dict(model=model, messages=ask("Write about rivers."), temperature=0, max_tokens=32)
-    full = client.chat.completions.create(**request).choices[0].message.content
+    full = settled(client.chat.completions.create, **request).choices[0].message.content
     stop = full[10:18]
     text = ""
     for chunk in client.chat.completions.create(**request, stop=[stop], stream=True):

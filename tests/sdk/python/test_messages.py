@@ -7,7 +7,7 @@ from typing import Literal
 
 import anthropic
 import pytest
-from conftest import KEY, PATIENCE, ask
+from conftest import KEY, PATIENCE, ask, settled
 from pydantic import BaseModel
 
 ROOT = os.environ["SLUICE_ROOT"]
@@ -62,7 +62,7 @@ def test_a_whole_answer(claude, model):
 
 def test_a_stream_says_the_same(claude, model):
     request = dict(model=model, max_tokens=24, extra_body=GREEDY, messages=ask("Tell me about the sea."))
-    whole = claude.messages.create(**request)
+    whole = settled(claude.messages.create, **request)
     kinds, text = [], ""
     for event in claude.messages.create(**request, stream=True):
         kinds.append(event.type)
@@ -75,13 +75,13 @@ def test_a_stream_says_the_same(claude, model):
 
 def test_the_helper_accumulates_text_and_usage(claude, model):
     request = dict(model=model, max_tokens=24, extra_body=GREEDY, messages=ask("Name a colour."))
+    whole = settled(claude.messages.create, **request)
     with claude.messages.stream(**request) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
         assert stream.request_id
     assert text == final.content[0].text == stream.get_final_text()
     assert final.usage.output_tokens > 0
-    whole = claude.messages.create(**request)
     assert whole.content[0].text == text and whole.stop_reason == final.stop_reason
     assert prompt_tokens(final.usage) == prompt_tokens(whole.usage)
 
@@ -146,7 +146,7 @@ def test_a_streamed_call_adds_up_to_its_input(claude, model):
 
 def test_a_stop_sequence_is_named(claude, model):
     request = dict(model=model, max_tokens=32, extra_body=GREEDY, messages=ask("Write about rivers."))
-    full = claude.messages.create(**request).content[0].text
+    full = settled(claude.messages.create, **request).content[0].text
     stop = full[10:18]
     cut = claude.messages.create(**request, stop_sequences=["\u0001", stop])
     assert cut.stop_reason == "stop_sequence" and cut.stop_sequence == stop

@@ -2,7 +2,7 @@
 
 import math
 
-from conftest import ask
+from conftest import ask, settled
 
 
 def test_models(client, model):
@@ -13,7 +13,7 @@ def test_models(client, model):
 
 def test_completions_whole_and_streamed(client, model):
     request = dict(model=model, prompt="The capital of France is", temperature=0, max_tokens=8)
-    whole = client.completions.create(**request)
+    whole = settled(client.completions.create, **request)
     assert "Paris" in whole.choices[0].text
     streamed = "".join(
         chunk.choices[0].text for chunk in client.completions.create(**request, stream=True) if chunk.choices

@@ -1,8 +1,10 @@
 //! The targets. Each returns a mark of what happened, by which the driver tells new behaviour from old.
 
 mod upstream;
+mod upstream_http1;
 
 pub use upstream::upstream;
+pub use upstream_http1::upstream_http1;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -25,7 +27,7 @@ use crate::pushed;
 pub type Target = fn(&[u8]) -> u64;
 
 /// All targets by name.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 10] = [
     ("chat_request", chat_request),
     ("response_request", response_request),
     ("template", template),
@@ -35,6 +37,7 @@ pub const ALL: [(&str, Target); 9] = [
     ("records", pushed::records),
     ("traceparent", pushed::traceparent),
     ("upstream", upstream),
+    ("upstream_http1", upstream_http1),
 ];
 
 /// The body of a chat request: it is a plan, or a refusal of the caller and not of us.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::client::legacy;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::Dialect;
 use super::connector::{Connector, Place, Used, Way};
-use super::driven::{DrivenBody, NoAnswer, Pool};
+use super::http1::{Broken, Http1Body, NoAnswer, Outgoing, Pool};
 use super::refusal::{self, LONGEST_REFUSAL};
 use super::setup::{self, SetupError};
 use crate::config::{Http2, ModelConfig, UpstreamAddress};
@@ -31,13 +31,18 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 const MOST_STALE: usize = 3;
 /// How often a connection of HTTP/2 that carries streams is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
+/// What a request's line and its length take, about.
+const HEAD: usize = 128;
 
 /// One server.
 pub(super) struct Client {
     connections: Connections,
     /// What paths of operations are put behind.
     base: String,
+    /// Of every request.
     headers: HeaderMap,
+    /// The same as they are written, where requests drive their connection.
+    fields: Vec<u8>,
     key: Option<Arc<str>>,
     dialect: Dialect,
 }
@@ -87,19 +92,22 @@ impl Client {
         };
         let way = Way { place, timeout: config.connect_timeout };
         let connections = Connections::new(way, config.http2);
-        let mut client = Self { connections, base, headers, key, dialect };
-        client.address()?;
+        let mut client = Self { connections, base, headers, fields: Vec::new(), key, dialect };
+        if let Connections::Driven(_) = client.connections {
+            client.address()?;
+        }
         Ok(client)
     }
 
     /// Requests that drive their connection say their host and path themselves.
     fn address(&mut self) -> Result<(), SetupError> {
-        if let (Connections::Driven(_), Ok(uri)) = (&self.connections, self.base.parse::<Uri>()) {
-            let host = uri.authority().map(|authority| HeaderValue::try_from(authority.as_str()));
-            let host = host.ok_or(SetupError::Header)?.map_err(|_| SetupError::Header)?;
-            self.headers.entry(header::HOST).or_insert(host);
-            uri.path().trim_end_matches('/').clone_into(&mut self.base);
+        let uri: Uri = self.base.parse().map_err(|_| SetupError::Header)?;
+        let host = uri.authority().ok_or(SetupError::Header)?;
+        if !self.headers.contains_key(header::HOST) {
+            self.fields = format!("host: {host}\r\n").into_bytes();
         }
+        write_fields(&mut self.fields, &self.headers);
+        uri.path().trim_end_matches('/').clone_into(&mut self.base);
         Ok(())
     }
 
@@ -117,9 +125,7 @@ impl Client {
         more: HeaderMap,
         until: Instant,
     ) -> Result<Response<AnswerBody>, EngineError> {
-        let mut request = self.request(path, body)?;
-        request.headers_mut().extend(more);
-        let answer = timeout_at(until, self.send(request)).await;
+        let answer = timeout_at(until, self.send(path, body, &more)).await;
         let response =
             answer.map_err(|_| timed_out("no answer has come"))?.map_err(|error| broken(&*error))?;
         if response.status() == StatusCode::OK {
@@ -133,38 +139,44 @@ impl Client {
         Err(self.redacted(refusal::of_answer(head.status, &head.headers, &text)))
     }
 
-    /// Sends it, and again where a kept connection proves closed: servers close idle ones at any moment.
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<AnswerBody>, Box<dyn Failure>> {
+    async fn send(
+        &self,
+        path: &str,
+        body: Bytes,
+        more: &HeaderMap,
+    ) -> Result<Response<AnswerBody>, Box<dyn Failure>> {
         match &self.connections {
             Connections::Driven(pool) => {
-                for _ in 0..MOST_STALE {
-                    match pool.send(request.clone()).await {
-                        (true, Err(error)) if closed_before(&error) => note_stale(),
-                        (_, answer) => return Ok(answer?.map(AnswerBody::Driven)),
-                    }
-                }
-                Ok(pool.send_anew(request).await?.map(AnswerBody::Driven))
+                let response = send_driven(pool, self.outgoing(path, body, more)).await?;
+                Ok(response.map(AnswerBody::Driven))
             }
             Connections::Shared(pool) => {
-                for _ in 0..MOST_STALE {
-                    let mut attempt = request.clone();
-                    let connection = capture_connection(&mut attempt);
-                    match pool.request(attempt).await {
-                        Err(error) if closed_before(&error) && was_used(&connection) => note_stale(),
-                        answer => return Ok(answer.inspect(note_use)?.map(AnswerBody::Shared)),
-                    }
-                }
-                Ok(pool.request(request).await.inspect(note_use)?.map(AnswerBody::Shared))
+                let response = send_shared(pool, self.request(path, body, more)?).await?;
+                Ok(response.map(AnswerBody::Shared))
             }
         }
     }
 
-    fn request(&self, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, EngineError> {
-        let mut request = Request::post(format!("{}/{path}", self.base))
-            .body(Full::new(body))
-            .map_err(|error| EngineError::Failed(error.to_string()))?;
+    fn request(
+        &self,
+        path: &str,
+        body: Bytes,
+        more: &HeaderMap,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut request = Request::post(format!("{}/{path}", self.base)).body(Full::new(body))?;
         request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().extend(more.clone());
         Ok(request)
+    }
+
+    fn outgoing(&self, path: &str, body: Bytes, more: &HeaderMap) -> Outgoing {
+        let base = &self.base;
+        let mut head = Vec::with_capacity(HEAD + self.fields.len());
+        head.extend_from_slice(format!("POST {base}/{path} HTTP/1.1\r\n").as_bytes());
+        head.extend_from_slice(&self.fields);
+        write_fields(&mut head, more);
+        head.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        Outgoing { head: head.into(), body }
     }
 
     /// A server may repeat what it was sent; the key is for nobody, the log included.
@@ -178,10 +190,49 @@ impl Client {
     }
 }
 
+/// Header fields as HTTP/1.1 writes them.
+fn write_fields(head: &mut Vec<u8>, fields: &HeaderMap) {
+    for (name, value) in fields {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Sends it, and again where a kept connection proves closed: servers close idle ones at any moment.
+async fn send_driven(pool: &Arc<Pool>, request: Outgoing) -> Result<Response<Http1Body>, NoAnswer> {
+    for _ in 0..MOST_STALE {
+        match pool.send(request.clone()).await {
+            (true, Err(NoAnswer::Broken(error))) if closed_unanswered(&error) => note_stale(),
+            (_, answer) => return answer,
+        }
+    }
+    pool.send_anew(request).await
+}
+
+/// As [`send_driven`] does.
+async fn send_shared(
+    pool: &legacy::Client<Connector, Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, legacy::Error> {
+    for _ in 0..MOST_STALE {
+        let mut attempt = request.clone();
+        let connection = capture_connection(&mut attempt);
+        match pool.request(attempt).await {
+            Err(error) if closed_before(&error) && was_used(&connection) => note_stale(),
+            answer => return answer.inspect(note_use),
+        }
+    }
+    pool.request(request).await.inspect(note_use)
+}
+
 /// Why a request has no answer.
 trait Failure: Error + Send + Sync {
     /// Nobody was connected to.
-    fn is_connect(&self) -> bool;
+    fn is_connect(&self) -> bool {
+        false
+    }
 }
 
 impl Failure for legacy::Error {
@@ -196,6 +247,8 @@ impl Failure for NoAnswer {
     }
 }
 
+impl Failure for http::Error {}
+
 impl<F: Failure + 'static> From<F> for Box<dyn Failure> {
     fn from(failure: F) -> Self {
         Box::new(failure)
@@ -205,22 +258,31 @@ impl<F: Failure + 'static> From<F> for Box<dyn Failure> {
 /// An answer's body, by whichever connection it comes.
 pub(super) enum AnswerBody {
     /// It reads its own connection.
-    Driven(DrivenBody),
+    Driven(Http1Body),
     /// A task of the connection brings it.
     Shared(Incoming),
 }
 
+/// Why an answer's body cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error(transparent)]
+    Driven(#[from] Broken),
+    #[error(transparent)]
+    Shared(#[from] hyper::Error),
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Driven(body) => Pin::new(body).poll_frame(context),
-            Self::Shared(body) => Pin::new(body).poll_frame(context),
+            Self::Driven(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
+            Self::Shared(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
         }
     }
 }
@@ -249,8 +311,19 @@ fn closed_before(error: &(dyn Error + 'static)) -> bool {
     of_hyper
         .into_iter()
         .any(|cause| cause.is_incomplete_message() || cause.is_canceled() || cause.is_closed())
-        || causes_of_io(error)
-            .any(|cause| matches!(cause.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+        || causes_of_io(error).any(is_closed)
+}
+
+fn closed_unanswered(error: &Broken) -> bool {
+    match error {
+        Broken::Closed => true,
+        Broken::Io(error) => is_closed(error),
+        _ => false,
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// OpenAI itself, and its models at Azure.
@@ -288,7 +361,9 @@ pub(super) fn timed_out(what: &str) -> EngineError {
 
 /// A request without an answer. The causes say what happened, the error itself only where.
 fn broken(error: &(dyn Failure + 'static)) -> EngineError {
-    let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
+    let mut causes: Vec<_> = causes(error).map(ToString::to_string).collect();
+    // A cause may say no more than its own.
+    causes.dedup();
     let late = causes_of_io(error).any(|cause| cause.kind() == io::ErrorKind::TimedOut);
     let (kind, place) = if error.is_connect() {
         (UpstreamErrorKind::Unreachable, "cannot connect")

@@ -86,13 +86,13 @@ impl Place {
 }
 
 /// Bytes both ways.
-trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// An open connection.
 pub(super) struct Stream {
-    io: TokioIo<Box<dyn Bytes>>,
+    io: TokioIo<Box<dyn ByteStream>>,
     /// TLS has agreed on HTTP/2.
     http2: bool,
     used: Used,
@@ -113,8 +113,13 @@ impl Used {
 }
 
 impl Stream {
-    fn new(io: impl Bytes + 'static, http2: bool) -> Self {
+    fn new(io: impl ByteStream + 'static, http2: bool) -> Self {
         Self { io: TokioIo::new(Box::new(io)), http2, used: Used::default() }
+    }
+
+    /// Its bytes, for who speaks a protocol over them without hyper.
+    pub(super) fn into_bytes(self) -> Box<dyn ByteStream> {
+        self.io.into_inner()
     }
 }
 

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{AnswerBody, failure, timed_out};
+use super::client::{AnswerBody, BodyError, failure, timed_out};
 use super::events::StreamError;
 use super::load::InFlight;
 use super::reader::Reader;
@@ -58,7 +58,7 @@ struct Player {
     /// The first byte has come.
     begun: bool,
     /// How the body ended, where it did.
-    end: Option<Result<(), hyper::Error>>,
+    end: Option<Result<(), BodyError>>,
     /// Nothing is read any more.
     ended: bool,
     /// Why it broke off.

@@ -71,6 +71,10 @@ pub(super) fn headers(config: &ModelConfig, key: Option<&str>) -> Result<HeaderM
     }
     for field in config.headers.fields() {
         let (name, value): (HeaderName, HeaderValue) = field.ok_or(SetupError::Header)?;
+        // Where a request ends is not for the configuration to say.
+        if matches!(name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
+            return Err(SetupError::Header);
+        }
         headers.insert(name, value);
     }
     Ok(headers)
