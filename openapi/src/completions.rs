@@ -133,6 +133,9 @@ pub struct CompletionChoice {
     pub logprobs: Option<CompletionLogprobs>,
     /// Why it ended; `null` until a streamed choice's last chunk.
     pub finish_reason: Option<FinishReason>,
+    /// The stop string that ended it, where one did, as vLLM tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
 }
 
 /// Log-probabilities in the older format: lists of one length.

@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
             // What follows comes in the same read: after one of a few bytes hyper doubles its buffer for the next.
             return match this.poll_bytes(cx, buffer) {
                 Poll::Pending => Poll::Ready(Ok(())),
-                ready => ready,
+                ready @ Poll::Ready(_) => ready,
             };
         }
         let requests = this.activity.started();
@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
         }
         match this.poll_bytes(cx, buffer) {
             Poll::Pending => this.poll_late(cx).map(Err),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Text completions: as chunks, and folded.
 
 use bytes::BytesMut;
+use openapi::chat::FinishReason as WireFinish;
 use openapi::completions::{Completion, CompletionChoice, CompletionLogprobs};
 use serde::Serialize;
 use tokio_stream::{Stream, StreamExt};
@@ -30,6 +31,23 @@ struct Choice {
     logprobs: Option<CompletionLogprobs>,
 }
 
+/// How a choice ended, once it has.
+#[derive(Debug, Default)]
+struct End {
+    finish: Option<WireFinish>,
+    stop: Option<String>,
+}
+
+impl End {
+    fn new(reason: FinishReason, stop: Option<&str>) -> Self {
+        Self { finish: Some(wire_finish(reason)), stop: stop.map(str::to_owned) }
+    }
+
+    fn of(self, text: String, index: u32, logprobs: Option<CompletionLogprobs>) -> CompletionChoice {
+        CompletionChoice { text, index, logprobs, finish_reason: self.finish, stop_reason: self.stop }
+    }
+}
+
 #[derive(Serialize)]
 struct ChunkHead<'a> {
     id: &'a str,
@@ -53,23 +71,24 @@ impl CompletionWire {
     }
 
     /// What a choice gained; nothing is written while there is neither text nor an end.
-    fn gain(&mut self, index: u32, gained: Delta, finish: Option<FinishReason>, out: &mut BytesMut) {
+    fn gain(&mut self, index: u32, gained: Delta, end: End, out: &mut BytesMut) {
         let Some(choice) = self.choices.get_mut(index as usize) else { return };
         let text = choice.add(gained);
-        if text.is_empty() && finish.is_none() {
+        if text.is_empty() && end.finish.is_none() {
             return;
         }
         let logprobs = choice.logprobs.take();
-        let finish_reason = finish.map(wire_finish);
-        self.chunks.write(&CompletionChoice { text, index, logprobs, finish_reason }, out);
+        self.chunks.write(&end.of(text, index, logprobs), out);
     }
 }
 
 impl Wire for CompletionWire {
     fn event(&mut self, event: Event, out: &mut BytesMut) {
         match event {
-            Event::Delta(delta) => self.gain(delta.choice, delta, None, out),
-            Event::Finished { choice, reason, .. } => self.gain(choice, nothing(choice), Some(reason), out),
+            Event::Delta(delta) => self.gain(delta.choice, delta, End::default(), out),
+            Event::Finished { choice, reason, stop } => {
+                self.gain(choice, nothing(choice), End::new(reason, stop.as_deref()), out);
+            }
             Event::Wire(_) | Event::Done(_) => {}
         }
     }
@@ -87,7 +106,7 @@ pub async fn fold(
     mut events: impl Stream<Item = Result<Event, ApiError>> + Unpin,
 ) -> Result<Whole<Completion>, ApiError> {
     let mut choices: Vec<_> =
-        choices(shape, echoes).into_iter().map(|choice| (choice, String::new(), None)).collect();
+        choices(shape, echoes).into_iter().map(|choice| (choice, String::new(), End::default())).collect();
     let (mut usage, mut passed) = (None, None);
     while let Some(event) = events.next().await {
         match event? {
@@ -96,10 +115,10 @@ pub async fn fold(
                     text.push_str(&choice.add(delta));
                 }
             }
-            Event::Finished { choice: index, reason, .. } => {
-                if let Some((choice, text, finish)) = choices.get_mut(index as usize) {
+            Event::Finished { choice: index, reason, stop } => {
+                if let Some((choice, text, end)) = choices.get_mut(index as usize) {
                     text.push_str(&choice.add(nothing(index)));
-                    *finish = Some(wire_finish(reason));
+                    *end = End::new(reason, stop.as_deref());
                 }
             }
             Event::Wire(wired) => passed = Some(wired.bytes),
@@ -109,9 +128,9 @@ pub async fn fold(
     if let Some(passed) = passed {
         return Ok(Whole::Passed(passed));
     }
-    let close = |(index, (choice, text, finish_reason)): (u32, (Choice, String, _))| {
+    let close = |(index, (choice, text, end)): (u32, (Choice, String, End))| {
         let logprobs = shape.logprobs.then(|| choice.logprobs.unwrap_or_default());
-        CompletionChoice { text, index, logprobs, finish_reason }
+        end.of(text, index, logprobs)
     };
     Ok(Whole::Folded(Completion {
         id: head.id,

@@ -28,6 +28,9 @@ pub(super) struct ChunkChoice {
     pub(super) logprobs: Logprobs,
     #[serde(default)]
     pub(super) finish_reason: Option<String>,
+    /// The stop string that ended it, from our kind and from vLLM, which also writes tokens here.
+    #[serde(default)]
+    pub(super) stop_reason: Option<serde_json::Value>,
 }
 
 /// A piece of a message.

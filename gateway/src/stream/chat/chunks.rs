@@ -74,17 +74,23 @@ impl ChatWire {
         let Some(part) = part else { return };
         let logprobs = logprobs::chat(std::mem::take(&mut choice.logprobs));
         self.open(index, matches!(part, DeltaPart::ToolCall { .. }), out);
-        self.chunks
-            .write(&ChatChunkChoice { index, delta: wire_delta(part), logprobs, finish_reason: None }, out);
+        let delta = wire_delta(part);
+        let gained = ChatChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None };
+        self.chunks.write(&gained, out);
     }
 
-    fn finish(&mut self, index: u32, reason: FinishReason, out: &mut BytesMut) {
+    fn finish(&mut self, index: u32, reason: FinishReason, stop: Option<&str>, out: &mut BytesMut) {
         self.open(index, false, out);
         let Some(choice) = self.choices.get_mut(index as usize) else { return };
         let logprobs = logprobs::chat(std::mem::take(&mut choice.logprobs));
-        let finish_reason = Some(wire_finish(reason));
-        self.chunks
-            .write(&ChatChunkChoice { index, delta: ChatDelta::default(), logprobs, finish_reason }, out);
+        let end = ChatChunkChoice {
+            index,
+            delta: ChatDelta::default(),
+            logprobs,
+            finish_reason: Some(wire_finish(reason)),
+            stop_reason: stop.map(str::to_owned),
+        };
+        self.chunks.write(&end, out);
     }
 
     fn open(&mut self, index: u32, with_call: bool, out: &mut BytesMut) {
@@ -103,7 +109,7 @@ impl Wire for ChatWire {
     fn event(&mut self, event: Event, out: &mut BytesMut) {
         match event {
             Event::Delta(delta) => self.delta(delta, out),
-            Event::Finished { choice, reason, .. } => self.finish(choice, reason, out),
+            Event::Finished { choice, reason, stop } => self.finish(choice, reason, stop.as_deref(), out),
             Event::Wire(_) | Event::Done(_) => {}
         }
     }

@@ -26,9 +26,10 @@ pub async fn fold(
                     choice.add(delta);
                 }
             }
-            Event::Finished { choice, reason, .. } => {
+            Event::Finished { choice, reason, stop } => {
                 if let Some(choice) = choices.get_mut(choice as usize) {
                     choice.finish = Some(wire_finish(reason));
+                    choice.stop = stop.as_deref().map(str::to_owned);
                 }
             }
             Event::Wire(wired) => passed = Some(wired.bytes),
@@ -58,6 +59,7 @@ struct Choice {
     calls: Vec<ToolCall>,
     logprobs: Vec<TokenLogprobs>,
     finish: Option<WireFinish>,
+    stop: Option<String>,
 }
 
 impl Choice {
@@ -94,6 +96,7 @@ impl Choice {
             },
             logprobs: with_logprobs.then_some(ChatLogprobs { content: Some(self.logprobs), refusal: None }),
             finish_reason: self.finish.unwrap_or(WireFinish::Stop),
+            stop_reason: self.stop,
         }
     }
 }

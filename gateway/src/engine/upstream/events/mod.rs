@@ -1,6 +1,7 @@
 //! From the bytes of a streamed answer to the house's events. Whatever the bytes are, it returns.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::engine::upstream::chunk::{CallDelta, Chunk, ChunkChoice, Delta, Logprobs, TokenEntry, WireUsage};
 use crate::engine::upstream::sse::{EventTooLong, SseDecoder};
@@ -142,7 +143,8 @@ impl Answer {
             if let Some(choice) = self.choices.get_mut(index as usize) {
                 choice.ended = true;
             }
-            events.push_back(Event::Finished { choice: index, reason: finish_reason(&reason), stop: None });
+            let stop = gained.stop_reason.as_ref().and_then(serde_json::Value::as_str).map(Arc::from);
+            events.push_back(Event::Finished { choice: index, reason: finish_reason(&reason), stop });
         }
         Ok(())
     }

@@ -58,6 +58,17 @@ fn a_chat_is_read_with_reasoning_and_exact_usage() {
 }
 
 #[test]
+fn the_stop_string_is_known_where_the_server_tells_it() {
+    // vLLM writes tokens there, too.
+    for (told, stop) in [("\"END\"", Some("END")), ("2", None), ("null", None)] {
+        let end = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"stop","stop_reason":{told}}}]}}"#);
+        let finished =
+            Event::Finished { choice: 0, reason: FinishReason::Stop, stop: stop.map(std::sync::Arc::from) };
+        assert_eq!(whole(&[&end, "[DONE]"]).unwrap()[0], finished);
+    }
+}
+
+#[test]
 fn tool_calls_are_numbered_as_they_begin() {
     let events = whole(&[
         r#"{"choices":[{"delta":{"tool_calls":[{"index":3,"id":"call_a","type":"function","function":{"name":"f","arguments":""}}]}}]}"#,

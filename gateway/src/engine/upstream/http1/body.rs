@@ -55,18 +55,18 @@ impl Body for Http1Body {
             return Poll::Ready(Some(Ok(Frame::data(first.into()))));
         }
         let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-        let content = match ready!(connection.poll_body(context, &mut this.framing)) {
-            Ok(content) => content,
+        let piece = match ready!(connection.poll_body(context, &mut this.framing)) {
+            Ok(piece) => piece,
             Err(error) => {
                 this.connection = None;
                 return Poll::Ready(Some(Err(error)));
             }
         };
         this.give_back_at_end();
-        if content.is_empty() {
+        if piece.is_empty() {
             this.connection = None;
             return Poll::Ready(None);
         }
-        Poll::Ready(Some(Ok(Frame::data(content.into()))))
+        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
 }

@@ -92,19 +92,19 @@ impl Connection {
         framing: &mut Framing,
     ) -> Poll<Result<Content, Broken>> {
         loop {
-            let (mut came, mut content, mut left) = (0, Content::new(), 0);
+            let (mut came, mut piece, mut left) = (0, Content::new(), 0);
             ready!(poll_read(&mut self.stream, context, |bytes| {
                 came = bytes.len();
-                content.reserve_exact(came);
-                left = came - framing.decode(bytes, &mut content)?;
+                piece.reserve_exact(came);
+                left = came - framing.decode(bytes, &mut piece)?;
                 Ok(())
             }))?;
             self.keeps &= left == 0 && came > 0;
             if came == 0 && !framing.may_end() {
                 return Poll::Ready(Err(Broken::Incomplete));
             }
-            if came == 0 || !content.is_empty() || framing.has_ended() {
-                return Poll::Ready(Ok(content));
+            if came == 0 || !piece.is_empty() || framing.has_ended() {
+                return Poll::Ready(Ok(piece));
             }
         }
     }

@@ -205,7 +205,7 @@ pub fn read_in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<
     if !framing?.may_end() {
         return Err(Broken::Incomplete);
     }
-    Ok(WholeAnswer { status: head.status, headers: head.headers, content: content.into(), left })
+    Ok(WholeAnswer { status: head.status, headers: head.headers, content, left })
 }
 
 #[cfg(test)]
