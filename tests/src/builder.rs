@@ -51,6 +51,13 @@ impl Builder {
         self.set("GATEWAY_MODEL", "").set("GATEWAY_UPSTREAM_URL", url).set("GATEWAY_MODEL_ID", "far")
     }
 
+    /// Steps of the same shape whenever the same is asked. How long drafts are depends on measured times, and beyond
+    /// 256 tokens of a sequence a lone row is rounded otherwise than one of several (docs/performance.md).
+    #[must_use]
+    pub fn without_drafts(self) -> Self {
+        self.set("GATEWAY_SPECULATION", "off")
+    }
+
     /// Sequences generated at once.
     #[must_use]
     pub fn parallel(self, sequences: u32) -> Self {

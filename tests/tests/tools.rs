@@ -64,7 +64,7 @@ async fn a_named_function_is_the_one_called() {
 
 #[tokio::test]
 async fn calls_are_streamed_as_deltas() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::builder().without_drafts().start().await;
     gateway.http().warm(&request(&gateway, json!("required"), 0)).await;
     for seed in 0..3 {
         let streamed = gateway.http().chat_stream(&request(&gateway, json!("required"), seed)).await;

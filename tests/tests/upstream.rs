@@ -10,7 +10,7 @@ const PATH: &str = "/v1/chat/completions";
 
 /// A gateway with the model, and one before it.
 async fn both() -> (Gateway, Gateway) {
-    let near = Gateway::start().await;
+    let near = Gateway::builder().without_drafts().start().await;
     let key = tempfile::NamedTempFile::new().expect("a file can be made");
     std::fs::write(key.path(), near.http().key()).expect("a file can be written");
     let far = Gateway::builder()

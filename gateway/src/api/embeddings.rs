@@ -49,11 +49,12 @@ impl EmbeddingsApi {
         let inputs = settlement.note(inputs(request.input))?;
         let tokens = settlement.note(count(&*engine, &caller, &inputs).await)?;
         let admission = settlement.note(generation::admit(&self.app, &caller, tokens).await)?;
-        let headers = admission.standing().headers();
+        let mut headers = admission.standing().headers();
         settlement.admitted(admission);
         let asked = EmbeddingRequest { inputs, start: start_for(&caller) };
         let embeddings = settlement.note(engine.embed(asked).await.map_err(ApiError::from))?;
         settlement.started();
+        headers.extend(generation::told_target(embeddings.target.as_deref(), engine.card()));
         let tokens = embeddings.prompt_tokens;
         settlement.observe(&Event::Done(Usage { prompt_tokens: tokens, ..Usage::default() }));
         let format = request.encoding_format.unwrap_or_default();

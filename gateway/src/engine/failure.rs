@@ -17,7 +17,7 @@ pub enum EngineError {
     },
     /// Prompt and answer do not fit the window.
     #[error(
-        "this model's context window is {window} tokens, but the request has {prompt} tokens in its prompt{}; \
+        "this model's maximum context length is {window} tokens, but the request has {prompt} tokens in its prompt{}; \
          shorten the messages or the answer", .output.map(|n| format!(" and asks for {n} more")).unwrap_or_default()
     )]
     ContextLength {

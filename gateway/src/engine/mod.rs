@@ -348,6 +348,8 @@ pub struct Embeddings {
     pub vectors: Vec<Vec<f32>>,
     /// Tokens of all inputs.
     pub prompt_tokens: u32,
+    /// Which model made them, where it is another than was asked.
+    pub target: Option<Arc<str>>,
 }
 
 /// What to tokenize.

@@ -86,9 +86,10 @@ impl Routed {
         let mut walk = Walk::new(&self.route, self.order(None));
         while let Some((place, mut entered)) = walk.next().await {
             match entered.target().engine().embed(request.clone()).await {
-                Ok(embeddings) => {
+                Ok(mut embeddings) => {
                     entered.answered();
                     walk.found(place);
+                    embeddings.target.get_or_insert_with(|| Arc::clone(entered.target().name()));
                     return Ok(embeddings);
                 }
                 Err(error) => {

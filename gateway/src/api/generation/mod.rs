@@ -24,7 +24,7 @@ use crate::api::start_for;
 use crate::app::App;
 use crate::auth::Principal;
 use crate::clock::Clock;
-use crate::engine::{Engine, GenerationRequest, Prepared, TokenCount};
+use crate::engine::{Engine, GenerationRequest, ModelCard, Prepared, TokenCount};
 use crate::error::request_id::RequestId;
 use crate::error::{ApiError, ErrorKind};
 use crate::limits::Headers;
@@ -119,10 +119,14 @@ pub(crate) async fn begin(
         generations.push(settlement.note(ready.start(start.clone()).await.map_err(ApiError::from))?);
     }
     let generation = merge(generations, choices);
-    let target = generation.target.as_deref().unwrap_or(&engine.card().id);
-    headers.extend(HeaderValue::try_from(target).ok().map(|target| (TARGET, target)));
+    headers.extend(told_target(generation.target.as_deref(), engine.card()));
     let events = Watched::new(generation, settlement, app.lifecycle.killed_token(), live);
     Ok(Begun { events, headers, left_out, prompt_tokens })
+}
+
+/// Says which model answers.
+pub(crate) fn told_target(target: Option<&str>, asked: &ModelCard) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::try_from(target.unwrap_or(&asked.id)).ok().map(|target| (TARGET, target))
 }
 
 /// What is to be generated.

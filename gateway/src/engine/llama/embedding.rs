@@ -65,7 +65,8 @@ pub(super) async fn embed(shared: &Shared, inputs: Vec<Vec<u32>>) -> Result<Embe
             EngineError::Failed("the model could not embed this input".to_owned())
         })?);
     }
-    Ok(Embeddings { vectors, prompt_tokens: u32::try_from(prompt_tokens).unwrap_or(u32::MAX) })
+    let prompt_tokens = u32::try_from(prompt_tokens).unwrap_or(u32::MAX);
+    Ok(Embeddings { vectors, prompt_tokens, target: None })
 }
 
 fn batches(inputs: Vec<Vec<u32>>) -> Vec<Vec<Vec<u32>>> {

@@ -120,6 +120,7 @@ impl ScriptedEngine {
         Ok(Embeddings {
             vectors: inputs.iter().map(|bytes| unit_vector(bytes, dimensions)).collect(),
             prompt_tokens: count(inputs.iter().map(Vec::len).sum()),
+            target: None,
         })
     }
 }

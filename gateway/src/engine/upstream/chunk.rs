@@ -33,9 +33,21 @@ pub(super) struct ChunkChoice {
     pub(super) stop_reason: Option<serde_json::Value>,
 }
 
+impl ChunkChoice {
+    /// Whether it is only there because chunks have choices.
+    pub(super) fn says_nothing(&self) -> bool {
+        let Delta { role, content, refusal, reasoning_content, reasoning, tool_calls } = &self.delta;
+        let texts = [role, content, refusal, reasoning_content, reasoning, &self.text, &self.finish_reason];
+        texts.into_iter().flatten().all(String::is_empty) && tool_calls.is_empty()
+    }
+}
+
 /// A piece of a message.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Delta {
+    /// In a choice's first chunk.
+    #[serde(default)]
+    pub(super) role: Option<String>,
     #[serde(default)]
     pub(super) content: Option<String>,
     #[serde(default)]

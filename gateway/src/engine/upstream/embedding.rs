@@ -59,7 +59,8 @@ pub(super) async fn embed(
     let answer: Answer = serde_json::from_slice(&whole).map_err(|_| broken("the answer is none"))?;
     let estimated = || inputs.iter().map(estimate::input).fold(0, u32::saturating_add);
     let prompt_tokens = answer.usage.map_or_else(estimated, |usage| usage.prompt_tokens);
-    Ok(Embeddings { vectors: in_order(answer.data, inputs.len())?, prompt_tokens })
+    let vectors = in_order(answer.data, inputs.len())?;
+    Ok(Embeddings { vectors, prompt_tokens, target: Some(Arc::clone(&remote.target)) })
 }
 
 fn wire_inputs(inputs: &[EmbeddingInput]) -> Result<Inputs<'_>, EngineError> {

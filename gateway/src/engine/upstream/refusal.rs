@@ -82,9 +82,11 @@ impl Told {
 
     fn is_too_long(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
-        // llama-server's, and what vLLM says under no code.
+        // llama-server's, and what vLLM says under no code, and LiteLLM of others.
+        let says =
+            |text: &str| text.contains("maximum context length") || text.contains("ContextWindowExceeded");
         matches!(code, "context_length_exceeded" | "exceed_context_size_error")
-            || self.message.as_deref().is_some_and(|text| text.contains("maximum context length"))
+            || self.message.as_deref().is_some_and(says)
     }
 
     fn error(
@@ -143,6 +145,7 @@ mod tests {
         let openai = r#"{"error":{"message":"no such field","type":"x","param":"top_k","code":null}}"#;
         let long = r#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#;
         let vllm = r#"{"object":"error","message":"This model's maximum context length is 9","code":400}"#;
+        let litellm = r#"{"error":{"message":"litellm.ContextWindowExceededError: too long","type":null,"code":"400"}}"#;
         for (status, body, kind, message) in [
             (400, openai, Invalid, "no such field"),
             (422, r#"{"detail":"bad"}"#, Invalid, "bad"),
@@ -150,6 +153,7 @@ mod tests {
             (413, "too large", Invalid, "too large"),
             (400, long, TooLong, "too long"),
             (400, vllm, TooLong, "This model's maximum context length is 9"),
+            (400, litellm, TooLong, "litellm.ContextWindowExceededError: too long"),
             (404, r#"{"error":"unknown"}"#, UnknownModel, "unknown"),
             (429, "{}", Overloaded, "the server gave no reason"),
             (503, "<html>", Overloaded, "the server gave no reason"),

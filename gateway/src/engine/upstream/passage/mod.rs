@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 
 use self::scan::Kind;
-use super::chunk::WireUsage;
+use super::chunk::{ChunkChoice, WireUsage};
 use super::events::{Expected, StreamError, finish_reason};
 use super::sse::{EventTooLong, LONGEST_EVENT};
 use crate::engine::{Event, FinishReason, Usage, Wired};
@@ -142,7 +142,8 @@ impl FrameReader {
         if scan::has_usage(event) {
             let end: UsageChunk = scan::json(event).map_err(|_| StreamError::NoChunk("its usage is none"))?;
             self.usage = end.usage.or(self.usage);
-            if end.choices.is_empty() {
+            // LiteLLM's has choices that gain nothing.
+            if end.choices.iter().all(ChunkChoice::says_nothing) {
                 return Ok(self.include_usage);
             }
         }
@@ -187,7 +188,7 @@ fn other(event: &[u8]) -> Result<bool, StreamError> {
 #[derive(Deserialize)]
 struct UsageChunk {
     #[serde(default)]
-    choices: Vec<serde::de::IgnoredAny>,
+    choices: Vec<ChunkChoice>,
     #[serde(default)]
     usage: Option<WireUsage>,
 }

@@ -70,6 +70,17 @@ fn the_usage_that_nobody_asked_for_is_left_out() {
 }
 
 #[test]
+fn usage_beside_choices_that_gain_nothing_is_left_out_too() {
+    let empty = USAGE.replace("[]", r#"[{"index":0,"delta":{"content":null},"finish_reason":null}]"#);
+    let (text, _, _, usage) = whole(false, &[ROLE, TEXT, STOP, &empty, DONE_LINE]).unwrap();
+    assert_eq!((text, usage.completion_tokens), (stream(&[ROLE, TEXT, STOP, DONE_LINE]), 7));
+    // What has more to say passes as it is.
+    let last = USAGE.replace("[]", r#"[{"index":0,"delta":{},"finish_reason":"stop"}]"#);
+    let (text, ..) = whole(false, &[ROLE, TEXT, &last, DONE_LINE]).unwrap();
+    assert_eq!(text, stream(&[ROLE, TEXT, &last, DONE_LINE]));
+}
+
+#[test]
 fn without_usage_what_was_seen_counts_and_without_done_it_is_said() {
     let (text, _, _, usage) = whole(true, &[TEXT, TEXT, STOP]).unwrap();
     assert_eq!(text, stream(&[TEXT, TEXT, STOP, DONE_LINE]));
