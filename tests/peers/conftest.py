@@ -118,15 +118,3 @@ def client(house):
 def claude(house):
     with anthropic.Anthropic(base_url=house.gateway.root, api_key=house.gateway.key, max_retries=0, timeout=PATIENCE) as claude:
         yield claude
-
-
-def ask(text):
-    """Messages of one question."""
-    return [{"role": "user", "content": text}]
-
-
-def settled(create, **request):
-    """An answer to a prompt that was asked before: a cold and a cached one round differently, so answers that are
-    compared must all begin from the cached one."""
-    create(**request)
-    return create(**request)

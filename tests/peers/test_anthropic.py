@@ -1,7 +1,7 @@
 """Anthropic's SDK over every target."""
 
 import pytest
-from conftest import ask, settled
+from asking import ask, settled
 
 GREEDY = {"temperature": 0}
 WEATHER = {

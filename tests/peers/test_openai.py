@@ -5,7 +5,8 @@ import urllib.request
 
 import openai
 import pytest
-from conftest import LOCAL, ask, settled
+from asking import ask, settled
+from conftest import LOCAL
 from processes import until
 
 CITIES = {"type": "object", "properties": {"city": {"enum": ["Paris", "Oslo"]}}, "required": ["city"], "additionalProperties": False}

@@ -4,7 +4,8 @@ import signal
 
 import processes
 import pytest
-from conftest import SMOLLM, ask
+from asking import ask
+from conftest import SMOLLM
 
 
 def answered_by(client, route, text="Hi"):
@@ -14,7 +15,7 @@ def answered_by(client, route, text="Hi"):
 
 
 def test_both_targets_of_a_route_have_their_share(client, house):
-    """Of 60 fair draws fewer than 10 for one of two come up once in twenty million runs."""
+    """Of 60 fair draws fewer than 10 for one of two come once in thirty million runs."""
     seen = [answered_by(client, "split") for _ in range(60)]
     assert set(seen) == {"smollm", "litellm"} and min(map(seen.count, set(seen))) >= 10
 

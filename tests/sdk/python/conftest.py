@@ -3,7 +3,10 @@
 import os
 
 import pytest
+from asking import ask, settled
 from openai import AsyncOpenAI, OpenAI
+
+__all__ = ["ENDLESS", "KEY", "PATIENCE", "URL", "ask", "settled"]
 
 URL = os.environ["SLUICE_URL"]
 KEY = os.environ["SLUICE_KEY"]
@@ -26,18 +29,6 @@ async def async_client():
 @pytest.fixture(scope="session")
 def model(client):
     return client.models.list().data[0].id
-
-
-def ask(text):
-    """Messages of one question."""
-    return [{"role": "user", "content": text}]
-
-
-def settled(create, **request):
-    """An answer to a prompt that was asked before: a cold and a cached one round differently, so answers that are
-    compared must all begin from the cached one."""
-    create(**request)
-    return create(**request)
 
 
 # `<|im_end|>` and `<|endoftext|>` of the default model: without them an answer goes on to its limit.
