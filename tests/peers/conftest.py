@@ -12,6 +12,8 @@ from processes import PATIENCE
 SMOLLM, GEMMA = os.environ["PEERS_SMOLLM"], os.environ["PEERS_GEMMA"]
 LOCAL = ["smollm", "gemma"]
 TARGETS = [*LOCAL, "llama-server", "litellm"]
+# Gemma's template knows no tools, nor does SmolLM2's, for which llama-server then calls none (the gateway constrains).
+WITHOUT_TOOLS = ("gemma", "llama-server")
 
 CONFIG = """
 [[models]]

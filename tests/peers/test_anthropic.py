@@ -2,6 +2,7 @@
 
 import pytest
 from asking import ask, settled
+from conftest import WITHOUT_TOOLS
 
 GREEDY = {"temperature": 0}
 WEATHER = {
@@ -24,7 +25,7 @@ def test_a_stream_says_what_the_whole_message_says(claude, target):
 
 
 def test_a_tool_is_called_and_its_result_understood(claude, target):
-    if target == "gemma":
+    if target in WITHOUT_TOOLS:
         pytest.skip("its template knows no tools")
     messages = ask("The weather in Oslo?")
     options = dict(model=target, max_tokens=100, tools=[WEATHER], extra_body=GREEDY)

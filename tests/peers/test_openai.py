@@ -6,7 +6,7 @@ import urllib.request
 import openai
 import pytest
 from asking import ask, settled
-from conftest import LOCAL
+from conftest import LOCAL, WITHOUT_TOOLS
 from processes import until
 
 CITIES = {"type": "object", "properties": {"city": {"enum": ["Paris", "Oslo"]}}, "required": ["city"], "additionalProperties": False}
@@ -78,7 +78,7 @@ def test_responses_are_kept_and_go_on(client, target):
 
 
 def test_a_tool_is_called_whole_and_streamed(client, target):
-    if target == "gemma":
+    if target in WITHOUT_TOOLS:
         pytest.skip("its template knows no tools")
     request = dict(
         model=target, messages=ask("The weather in Oslo?"), tools=[WEATHER], tool_choice="required",
